@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can be tested: architectures, profiles, trees, and the targets made of them.
+
+All differences between architectures are data in :data:`ARCHES`; no other module asks which
+architecture it is working for. A target is named ``TREE-ARCH`` for the plain profile and
+``TREE-ARCH-PROFILE`` otherwise: ``7.3-x86_64``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from harness.errors import UserError
+from harness.settings import PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """The facts of one architecture.
+
+    ``triple`` is clang's target for user space; ``qemu`` the emulator's binary in the build root;
+    ``memory_mib`` what a plain guest of it gets; ``cmdline`` what its kernel must be told.
+    """
+
+    name: str
+    kernel_arch: str
+    """``ARCH=`` for the kernel's make."""
+    triple: str
+    debian: str
+    """Debian's name of the architecture, for its static busybox."""
+    elf_machine: str
+    """pyelftools' name for ``e_machine``."""
+    image: str
+    """The bootable image, relative to the kernel's build directory."""
+    qemu: str
+    machine: str
+    cpu: str
+    console: str
+    """The kernel's console device: the first serial line."""
+    cmdline: tuple[str, ...]
+    memory_mib: int
+    cpus: int
+    page_size: int
+    kvm_host: str
+    """``uname -m`` of a host on which KVM could run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A set of configuration fragments with one purpose, and what its kernels need to boot."""
+
+    name: str
+    fragments: tuple[str, ...]
+    """Names of files in ``kernel-config/fragments``, without ``.config``; ``{arch}`` is filled in."""
+    cmdline: tuple[str, ...] = ()
+    memory_factor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A pinned kernel source: a Debian source package and the series of patches it gets."""
+
+    name: str
+    package: str
+    version: str
+    suite: str
+    sha256: str
+    """Of the .deb, as the archive's index signs it."""
+    patches: str
+    """Folder below ``kernel-config/patches``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A tree x an architecture x a profile."""
+
+    tree: Tree
+    arch: Arch
+    profile: Profile
+
+    @property
+    def name(self) -> str:
+        base = f"{self.tree.name}-{self.arch.name}"
+        return base if self.profile.name == "plain" else f"{base}-{self.profile.name}"
+
+    @property
+    def memory_mib(self) -> int:
+        return self.arch.memory_mib * self.profile.memory_factor
+
+    @property
+    def fragments(self) -> tuple[str, ...]:
+        return tuple(name.format(arch=self.arch.name) for name in self.profile.fragments)
+
+    @property
+    def cmdline(self) -> tuple[str, ...]:
+        return (*self.arch.cmdline, *self.profile.cmdline)
+
+
+ARCHES: Final[dict[str, Arch]] = {
+    arch.name: arch
+    for arch in (
+        Arch(
+            name="x86_64",
+            kernel_arch="x86_64",
+            triple="x86_64-linux-gnu",
+            debian="amd64",
+            elf_machine="EM_X86_64",
+            image="arch/x86/boot/bzImage",
+            qemu="qemu-system-x86_64",
+            machine="q35",
+            cpu="qemu64",
+            console="ttyS0",
+            # The clocksource watchdog distrusts an emulated TSC, loudly and for nothing.
+            cmdline=("console=ttyS0,115200", "tsc=nowatchdog"),
+            memory_mib=256,
+            cpus=2,
+            page_size=4096,
+            kvm_host="x86_64",
+        ),
+    )
+}
+
+PROFILES: Final[dict[str, Profile]] = {
+    profile.name: profile for profile in (Profile(name="plain", fragments=("base", "{arch}", "plain")),)
+}
+
+
+@cache
+def trees() -> dict[str, Tree]:
+    """The pinned trees of ``kernel-config/trees.toml``, by name."""
+    text = (PROJECT / "kernel-config" / "trees.toml").read_text(encoding="utf-8")
+    return {name: Tree(name=name, **facts) for name, facts in tomllib.loads(text).items()}
+
+
+@cache
+def targets() -> dict[str, Target]:
+    """Every target there is, by name, in the order in which they are listed."""
+    every = (
+        Target(tree, arch, profile)
+        for tree in trees().values()
+        for arch in ARCHES.values()
+        for profile in PROFILES.values()
+    )
+    return {target.name: target for target in every}
+
+
+def target(name: str) -> Target:
+    """The target called ``name``. Raises :class:`UserError` when there is none."""
+    try:
+        return targets()[name]
+    except KeyError:
+        known = ", ".join(targets())
+        raise UserError(f"there is no target {name!r}", f"the targets are: {known}") from None
