@@ -132,9 +132,10 @@ void ops_put_i64(struct seq_buf *out, s64 value)
 	seq_buf_printf(out, "%lld", value);
 }
 
+/* @err is negative; the name comes without a sign. */
 void ops_put_errname(struct seq_buf *out, int err)
 {
-	const char *name = errname(err);
+	const char *name = errname(-err);
 
 	if (name)
 		seq_buf_puts(out, name);

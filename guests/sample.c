@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * sample PORT FIFO
+ *
+ * Holds the results port, which only one process can have open. Copies what is
+ * written to FIFO to it, line by line, and in between samples the kernel's
+ * counters, once told how often: a line "@every MS" sets the interval, 0 stops.
+ *
+ *   @sample <monotonic ns>
+ *   #meminfo      /proc/meminfo
+ *   #vmstat       /proc/vmstat
+ *   #zswap        debugfs zswap/<name> as "<name> <value>"
+ *   @end
+ */
+
+#include <asm/mman.h>
+
+#include "guest.h"
+
+#define ZSWAP_DIR	"/sys/kernel/debug/zswap"
+#define ZSWAP_MAX	32
+
+static char buf[64 * 1024];
+static size_t used;
+static char line[4096];
+static size_t line_len;
+static int meminfo, vmstat;
+static struct { int fd; char name[48]; } zswap[ZSWAP_MAX];
+static int zswap_files;
+static int port, interval_ms;
+
+static __u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (__u64)ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void add_text(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (used + len < sizeof(buf)) {
+		memcpy(buf + used, text, len);
+		used += len;
+	}
+}
+
+static void add_file(int fd)
+{
+	ssize_t got;
+
+	lseek(fd, 0, SEEK_SET);
+	while (used < sizeof(buf) && (got = read(fd, buf + used, sizeof(buf) - used)) > 0)
+		used += got;
+}
+
+/* The directory appears when zswap is set up, which may be late. */
+static void open_zswap(void)
+{
+	static const char *const names[] = {
+		"pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail",
+		"reject_kmemcache_fail", "reject_compress_fail", "reject_compress_poor",
+		"decompress_fail", "written_back_pages", "pool_total_size",
+		"stored_pages", "stored_incompressible_pages",
+	};
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		int fd;
+
+		snprintf(path, sizeof(path), "%s/%s", ZSWAP_DIR, names[i]);
+		fd = open(path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		zswap[zswap_files].fd = fd;
+		snprintf(zswap[zswap_files++].name, sizeof(zswap[0].name), "%s ", names[i]);
+	}
+}
+
+static void write_all(const char *text, size_t len)
+{
+	while (len) {
+		ssize_t put = write(port, text, len);
+
+		if (put <= 0)
+			return;
+		text += put;
+		len -= put;
+	}
+}
+
+static void sample(void)
+{
+	char head[64];
+	int i;
+
+	if (!zswap_files)
+		open_zswap();
+	used = 0;
+	snprintf(head, sizeof(head), "@sample %llu\n", (unsigned long long)now_ns());
+	add_text(head);
+	add_text("#meminfo\n");
+	add_file(meminfo);
+	add_text("#vmstat\n");
+	add_file(vmstat);
+	add_text("#zswap\n");
+	for (i = 0; i < zswap_files; i++) {
+		add_text(zswap[i].name);
+		add_file(zswap[i].fd);
+	}
+	add_text("@end\n");
+	write_all(buf, used);
+}
+
+static void take_line(void)
+{
+	line[line_len] = '\0';
+	if (!strncmp(line, "@every ", 7)) {
+		interval_ms = atoi(line + 7);
+		/* One at the beginning and one at the end, however short the time between. */
+		sample();
+	} else {
+		line[line_len++] = '\n';
+		write_all(line, line_len);
+	}
+	line_len = 0;
+}
+
+static void relay(int fifo)
+{
+	static char in[1024];
+	ssize_t got = read(fifo, in, sizeof(in));
+	ssize_t i;
+
+	for (i = 0; i < got; i++) {
+		if (in[i] == '\n')
+			take_line();
+		else if (line_len + 2 < sizeof(line))
+			line[line_len++] = in[i];
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct pollfd pfd = { .events = POLLIN };
+	__u64 next;
+
+	if (argc != 3)
+		return answer(EINVAL);
+	port = open(argv[1], O_RDWR);
+	mknod(argv[2], S_IFIFO | 0600, 0);
+	pfd.fd = open(argv[2], O_RDWR);
+	meminfo = open("/proc/meminfo", O_RDONLY);
+	vmstat = open("/proc/vmstat", O_RDONLY);
+	if (port < 0 || pfd.fd < 0 || meminfo < 0 || vmstat < 0)
+		return answer(errno);
+	/* A sampler that waits for its own pages would be late exactly when it matters. */
+	syscall(__NR_mlockall, MCL_CURRENT);
+
+	next = now_ns();
+	for (;;) {
+		__u64 now = now_ns();
+		int wait = -1;
+
+		if (interval_ms) {
+			if (now >= next) {
+				sample();
+				next = now + interval_ms * 1000000ULL;
+			}
+			/* 64-bit division is not to be had on 32-bit ARM without a library. */
+			wait = (int)(__u32)((next - now) >> 20) + 1;
+		}
+		if (poll(&pfd, 1, wait) > 0)
+			relay(pfd.fd);
+	}
+}
