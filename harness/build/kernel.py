@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Compiling a kernel, and going on where an interrupted compilation stopped.
+
+Inside the build root the source is always at :data:`SOURCE` and the objects at :data:`OUTPUT`. So
+nothing that is built holds a path of this machine, a finished build can be renamed into the cache,
+and the next kernel (another patch, another option) can start from a copy of an earlier one: make
+then compiles what changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness import settings
+from harness.build import command, diagnostics, kconfig
+from harness.build.command import CommandFailed
+from harness.build.kconfig import Request
+from harness.build.root import BuildRoot
+from harness.build.store import Store, digest, need_space, write_atomically
+from harness.build.tree import Source
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError, UserError
+from harness.progress import Progress, Step
+from harness.targets import Arch, Target
+
+SOURCE: Final = Path("/build/linux")
+OUTPUT: Final = Path("/build/kernel")
+_RECIPE: Final = "kernel 1"
+"""Change it when this file builds differently from the same inputs."""
+_TIMESTAMP: Final = "Thu Jan  1 00:00:00 UTC 2026"
+_COMPILE_SECONDS: Final = 4 * 3600
+_CONFIGURE_SECONDS: Final = 600
+_KERNEL_BYTES: Final = 1_500_000_000
+_KEEP: Final = 3
+_STEPS: Final = 1750
+"""What make announces for a first build of the plain x86_64 kernel; later the real number is known."""
+_LINE: Final = re.compile(r"  ([A-Z0-9_]+(?: \[M\])?) +(\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A finished kernel. ``build_dir`` is its O= directory, complete for building modules against it.
+
+    ``release`` is what ``uname -r`` says in the guest, ``version`` what ``uname -v`` says; the latter
+    holds the first letters of ``key``, so a guest can be told from one that runs another kernel.
+    """
+
+    target: Target
+    build_dir: Path
+    source: Source
+    image: Path
+    vmlinux: Path
+    release: str
+    version: str
+    key: str
+    config: Mapping[str, str]
+    symvers: Path
+
+
+def make_arguments(arch: Arch, jobs: int) -> list[str]:
+    """make's command line for anything in a kernel tree, inside the build root."""
+    return ["make", "-C", str(SOURCE), f"O={OUTPUT}", "LLVM=1", f"ARCH={arch.kernel_arch}", f"-j{jobs}"]
+
+
+def build_environment(key: str) -> dict[str, str]:
+    """What makes two builds of the same inputs the same, and shows in the guest which one it is."""
+    return {
+        "KBUILD_BUILD_TIMESTAMP": _TIMESTAMP,
+        "KBUILD_BUILD_USER": "harness",
+        "KBUILD_BUILD_HOST": "harness",
+        "KBUILD_BUILD_VERSION": key[:12],
+    }
+
+
+def build_kernel(target: Target, source: Source, store: Store, root: BuildRoot, progress: Progress) -> Kernel:
+    """The kernel of ``target`` from ``source``, compiled now if it is not in the cache.
+
+    Raises :class:`UserError` for a configuration that cannot be had and for code that does not
+    compile, :class:`InfrastructureError` for anything else.
+    """
+    requests = kconfig.requests_of(target)
+    key = digest(_RECIPE, target.name, root.key, source.key, kconfig.as_text(requests))
+    name = f"{target.name}-{key}"
+    path = store.ready("kernel", name)
+    if path is None:
+        with store.scratch("kernel", name) as scratch:
+            path = store.ready("kernel", name)
+            if path is None:
+                need_space(store.root, _KERNEL_BYTES, f"the kernel {target.name}")
+                _Build(target, source, store, root, progress, key, requests, scratch).run()
+                path = store.adopt(scratch, "kernel", name)
+        store.forget("kernel", keep=_KEEP)
+        store.sweep("kernel", f"{target.name}-")
+    store.touch("kernel", name)
+    return _load(target, source, path, key)
+
+
+def _load(target: Target, source: Source, path: Path, key: str) -> Kernel:
+    output = path / "out"
+    config = kconfig.parse_config((output / ".config").read_text(encoding="utf-8"))
+    version = (output / "include/generated/utsversion.h").read_text(encoding="utf-8")
+    return Kernel(
+        target=target,
+        build_dir=output,
+        source=source,
+        image=output / target.arch.image,
+        vmlinux=output / "vmlinux",
+        release=(output / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
+        version=version.partition('"')[2].rpartition('"')[0],
+        key=key,
+        config=config,
+        symvers=output / "Module.symvers",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """One compilation in a scratch directory: ``out`` is O=, ``build.log`` what the compilers said."""
+
+    target: Target
+    source: Source
+    store: Store
+    root: BuildRoot
+    progress: Progress
+    key: str
+    requests: list[Request]
+    scratch: Path
+
+    @property
+    def output(self) -> Path:
+        return self.scratch / "out"
+
+    @property
+    def log(self) -> Path:
+        return self.scratch / "build.log"
+
+    def run(self) -> None:
+        if self.output.exists():
+            remove_half_written(self.output)
+        else:
+            self._seed()
+            self.output.mkdir(exist_ok=True)
+        if not (self.scratch / "configured").exists():
+            with self.progress.step(f"kernel {self.target.name}: configuring"):
+                self._configure()
+            (self.scratch / "configured").touch()
+        self._compile()
+        facts = {"target": self.target.name, "toolchain": self.root.key, "tree": os.fspath(self.source.path)}
+        (self.scratch / "kernel.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+
+    def _make(self, *goals: str, deadline: Deadline, step: Step | None = None) -> None:
+        """Run make. Raises as :meth:`BuildRoot.run` does."""
+        seen = _announced(self.log)
+
+        def line(text: str) -> None:
+            if step is not None and (found := _LINE.match(text)):
+                seen.add(text)
+                step.update(done=min(len(seen), step.total or len(seen)), note=found.group(2))
+
+        self.root.run(
+            [*make_arguments(self.target.arch, settings.jobs()), *goals],
+            cwd=SOURCE,
+            writable=[self.output],
+            mounts={str(SOURCE): self.source.path, str(OUTPUT): self.output},
+            env=build_environment(self.key),
+            deadline=deadline,
+            log=self.log,
+            on_line=line,
+        )
+
+    def _configure(self) -> None:
+        """tinyconfig + the fragments, checked."""
+        deadline = Deadline.after(_CONFIGURE_SECONDS, f"configuring {self.target.name}")
+        final = self.output / ".config"
+        try:
+            self._make("tinyconfig", deadline=deadline)
+            with final.open("a", encoding="utf-8") as file:
+                file.write(kconfig.as_text(self.requests))
+            self._make("olddefconfig", deadline=deadline)
+        except CommandFailed as error:
+            raise self._explain(error) from None
+        config = kconfig.parse_config(final.read_text(encoding="utf-8"))
+        kconfig.check(self.requests, config, self.source.path, self.target.arch.kernel_arch)
+
+    def _compile(self) -> None:
+        record = self.store.root / "steps.json"
+        known = _read_counts(record)
+        started = time.monotonic()
+        deadline = Deadline.after(_COMPILE_SECONDS, f"compiling {self.target.name}")
+        total = known.get(self.target.name, _STEPS)
+        with self.progress.step(f"kernel {self.target.name}: compiling", total=total) as step:
+            try:
+                self._make("all", deadline=deadline, step=step)
+            except CommandFailed as error:
+                raise self._explain(error) from None
+        if not (self.scratch / "seeded").exists():
+            counts = {**known, self.target.name: len(_announced(self.log))}
+            write_atomically(record, json.dumps(counts, indent=1) + "\n")
+        seconds = time.monotonic() - started
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"harness: compiled in {seconds:.0f} s\n")
+
+    def _explain(self, error: CommandFailed) -> Exception:
+        """A failed make in the user's terms; make itself goes on where it stopped the next time."""
+        found = diagnostics.first_error(
+            error.output, {str(SOURCE): self.source.path, str(OUTPUT): self.output}
+        )
+        if error.status < 0 or re.search(r"\bKilled\b", error.output):
+            return InfrastructureError(
+                "the compiler was killed, most likely for want of memory",
+                "set HARNESS_JOBS to a smaller number of jobs and start again: it goes on where it stopped",
+                self.log,
+            )
+        if found is None or not found.file:
+            return InfrastructureError(
+                f"the kernel {self.target.name} does not build: {found or error.what}", "", self.log
+            )
+        return UserError(
+            f"the kernel {self.target.name} does not compile: {found}\n{found.context}",
+            "correct the tree or the patch",
+            self.log,
+        )
+
+    def _seed(self) -> None:
+        """Begin with a copy of the newest kernel for the same target, so that only changes are compiled."""
+        earlier = _seeds(self.store, self.target.name, self.root.key)
+        for path, tree in earlier[:1]:
+            need_space(self.scratch, 2 * _KERNEL_BYTES, f"the kernel {self.target.name}")
+            with self.progress.step(f"kernel {self.target.name}: starting from an earlier build"):
+                temporary = self.scratch / "out.tmp"
+                command.run(
+                    [
+                        "bash",
+                        "-c",
+                        'rm -rf "$2" && cp -a --reflink=auto "$1" "$2"',
+                        "seed",
+                        str(path / "out"),
+                        str(temporary),
+                    ],
+                    deadline=Deadline.after(_CONFIGURE_SECONDS, "copying an earlier kernel"),
+                )
+                renew(changed_files(tree, self.source.path), self.source.path)
+                (self.scratch / "seeded").touch()
+                temporary.rename(self.output)
+
+
+def _announced(log: Path) -> set[str]:
+    """The steps that make has announced so far, in this compilation and in those that were interrupted."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return {line for line in text.splitlines() if _LINE.match(line)}
+
+
+def _read_counts(record: Path) -> dict[str, int]:
+    try:
+        counts = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
+
+
+def _seeds(store: Store, target: str, toolchain: str) -> list[tuple[Path, Path]]:
+    """Finished kernels of ``target`` and the trees they were made of, the newest first."""
+    found = []
+    for record in store.root.glob(f"kernel/{target}-*/kernel.json"):
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        tree = Path(facts["tree"])
+        if facts["target"] == target and facts["toolchain"] == toolchain and tree.is_dir():
+            found.append((record.stat().st_mtime, record.parent, tree))
+    return [(path, tree) for _, path, tree in sorted(found, reverse=True)]
+
+
+def changed_files(before: Path, after: Path) -> list[str]:
+    """Files of ``after`` that ``before`` does not have with the same size and time."""
+    old = _files(before)
+    return sorted(name for name, facts in _files(after).items() if old.get(name) != facts)
+
+
+def _files(tree: Path) -> dict[str, tuple[int, int]]:
+    base = os.fspath(tree)
+    found: dict[str, tuple[int, int]] = {}
+    stack = [base]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)
+                else:
+                    facts = entry.stat(follow_symlinks=False)
+                    found[entry.path[len(base) + 1 :]] = (facts.st_size, facts.st_mtime_ns)
+    return found
+
+
+def renew(names: list[str], tree: Path) -> None:
+    """Give files the time of now. make compares times only, and a tree that went back to an older
+    patch has files that are older than the objects made from the newer one."""
+    for name in names:
+        os.utime(tree / name, follow_symlinks=False)
+
+
+def remove_half_written(output: Path) -> None:
+    """Remove outputs that were being written again when an earlier make was killed.
+
+    kbuild writes ``.NAME.cmd`` after NAME is complete (scripts/Kbuild.include, cmd_and_fixdep), so a
+    file newer than its record may be cut short. One without a record is made again anyway.
+    """
+    for folder, _, names in os.walk(output):
+        for name in names:
+            if name.endswith(".cmd") and name.startswith("."):
+                file = Path(folder, name[1:-4])
+                with suppress(FileNotFoundError):
+                    if file.stat().st_mtime_ns > Path(folder, name).stat().st_mtime_ns:
+                        file.unlink()
