@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest as a scenario sees it: run, read, write, load a module, have it do something.
+
+Whatever comes back was said by the kernel under test and is not trusted: it is parsed as text or
+JSON, bounded by the channel, and never goes to a shell again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.deadline import Deadline
+from harness.drive.pages import Pages
+from harness.errors import InfrastructureError, Vacuous
+from harness.judge.dmesg import Report, parse
+from harness.judge.expect import Expectations, Fate
+from harness.judge.kinds import Kind
+from harness.judge.meminfo import parse_meminfo, parse_vmstat
+
+if TYPE_CHECKING:
+    from harness.boot.machine import Machine
+    from harness.boot.shell import CommandOutput
+    from harness.drive.scenario import Scenario
+    from harness.targets import Target
+
+SAMPLE_MS: Final = 100
+"""Between two samples of the kernel's counters, in the guest's milliseconds."""
+MODULES: Final = "/modules"
+
+
+class Guest:
+    """One scenario's private clone."""
+
+    def __init__(
+        self, machine: Machine, target: Target, scenario: Scenario, deadline: Deadline, log: Path
+    ) -> None:
+        self._machine = machine
+        self._deadline = deadline
+        self._log = log
+        self.target = target
+        self.scenario = scenario
+        self.expectations = Expectations()
+
+    # Running things
+
+    def run(self, script: str, *, check: bool = True, seconds: float = 10.0) -> CommandOutput:
+        """Run ``script`` in the guest's shell (busybox ash). ``check``: a status other than 0 raises."""
+        shown = script if len(script) <= 60 else f"{script[:57]}..."
+        deadline = self._deadline.within(seconds * self._machine.slowdown, f"the guest runs: {shown}")
+        output = self._machine.shell.run(script, deadline=deadline, check=False)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"$ {script}\n{output.text}[{output.status}]\n")
+        if check and output.status != 0:
+            raise Vacuous(f"{shown!r} ended with status {output.status}: {output.text.strip()[-300:]}")
+        return output
+
+    def json(self, command: str, *, seconds: float = 10.0) -> dict[str, Any]:
+        """The one JSON object that ``command`` prints; an error number in it becomes its name."""
+        text = self.run(command, check=False, seconds=seconds).text
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            raise InfrastructureError(f"{command!r} answered no JSON: {text.strip()[-300:]!r}") from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
+            raise InfrastructureError(f"{command!r} answered {text.strip()[-300:]!r}")
+        number = answer.get("errno")
+        if isinstance(number, int):
+            answer["errno"] = errno.errorcode.get(number, str(number))
+        return answer
+
+    # Files of the kernel's
+
+    def read(self, path: str) -> str:
+        """The content of a file in the guest."""
+        return self.run(f"cat {shlex.quote(path)}").text
+
+    def write(self, path: str, value: str) -> None:
+        """Write ``value`` in one system call. Raises AssertionError with the kernel's answer."""
+        refused = self.try_write(path, value)
+        assert refused is None, f"writing {value!r} to {path} failed with {refused}"
+
+    def try_write(self, path: str, value: str) -> str | None:
+        """Write ``value`` in one system call; the error's name, or None when it was taken."""
+        return self._refusal(f"put {shlex.quote(path)} {shlex.quote(value)}")
+
+    def meminfo(self) -> Mapping[str, int]:
+        """``/proc/meminfo``, in bytes."""
+        return parse_meminfo(self.read("/proc/meminfo"))
+
+    def vmstat(self) -> Mapping[str, int]:
+        """``/proc/vmstat``, in the units of its names."""
+        return parse_vmstat(self.read("/proc/vmstat"))
+
+    def zswap(self) -> Mapping[str, int]:
+        """zswap's counters in debugfs: pages, but ``pool_total_size`` in bytes."""
+        listing = self.run("cd /sys/kernel/debug/zswap && for f in *; do echo $f $(cat $f); done")
+        return parse_vmstat(listing.text)
+
+    # Modules
+
+    def insmod(self, name: str, *params: str) -> None:
+        """Load a module of the scenario's. Raises AssertionError with the kernel's refusal."""
+        refused = self.try_insmod(name, *params)
+        assert refused is None, f"loading {name} failed with {refused}"
+
+    def try_insmod(self, name: str, *params: str) -> str | None:
+        """Load a module; the error's name, or None when it is loaded."""
+        if name not in self.scenario.modules:
+            raise Vacuous(f"scenario {self.scenario.id} does not list the module {name}")
+        words = " ".join(shlex.quote(param) for param in params)
+        return self._refusal(f"modctl load {MODULES}/{shlex.quote(name)}.ko {words}")
+
+    def rmmod(self, name: str) -> None:
+        """Unload a module. Raises AssertionError with the kernel's refusal."""
+        refused = self.try_rmmod(name)
+        assert refused is None, f"unloading {name} failed with {refused}"
+
+    def try_rmmod(self, name: str) -> str | None:
+        """Unload a module; the error's name (EWOULDBLOCK is called EAGAIN), or None when it is gone."""
+        return self._refusal(f"modctl unload {shlex.quote(name)}")
+
+    def op(self, module: str, words: str) -> dict[str, Any]:
+        """Have a module run one operation, and what it answers, whether it went well or not."""
+        quoted = " ".join(shlex.quote(word) for word in words.split())
+        return self.json(f"op /sys/kernel/debug/{shlex.quote(module)}/op {quoted}", seconds=30)
+
+    def must(self, module: str, words: str) -> dict[str, Any]:
+        """Have a module run one operation that has to go well."""
+        answer = self.op(module, words)
+        assert answer["ok"], f"{module}: {words}: {answer.get('errno')}"
+        return answer
+
+    def loaded(self, name: str) -> bool:
+        """Whether the kernel has the module."""
+        return any(line.split(" ", 1)[0] == name for line in self.read("/proc/modules").splitlines())
+
+    # Load
+
+    def swap_on(self) -> None:
+        """Make the swap disk a swap area and use it."""
+        self.run("mkswap /dev/vda > /dev/null && swapon /dev/vda", seconds=20)
+
+    def swap_off(self) -> None:
+        """Stop using the swap disk; everything on it is read back first."""
+        self.run("swapoff /dev/vda", seconds=60)
+
+    def pages(self, name: str, cgroup: str = "load") -> Pages:
+        """Start a workload process."""
+        return Pages(self, name, cgroup)
+
+    # Judging
+
+    def prove(self, condition: bool, what: str) -> None:
+        """The run shows nothing unless ``condition`` holds: without it, it is broken, not passed."""
+        if not condition:
+            raise Vacuous(f"not proved: {what}")
+
+    def expect_report(self, kind: Kind, at: str | None = None, count: int | None = None) -> None:
+        """The kernel has to say this by the end; without it the scenario fails."""
+        self.expectations.expect_report(kind, at=at, count=count)
+
+    def allow_report(self, kind: Kind, at: str | None = None, *, reason: str) -> None:
+        """The kernel may say this; ``reason`` says why that is all right."""
+        self.expectations.allow_report(kind, at=at, reason=reason)
+
+    @property
+    def oom(self) -> Fate:
+        """Whether the OOM killer must not, may, or has to kill something."""
+        return self.expectations.oom
+
+    @oom.setter
+    def oom(self, fate: Fate | str) -> None:
+        self.expectations.oom = Fate(fate)
+
+    def reports(self) -> list[Report]:
+        """What the kernel has reported so far."""
+        return parse(self._machine.console.read_bytes())
+
+    def console(self) -> str:
+        """What the kernel has said so far."""
+        return self._machine.console.read_text(encoding="utf-8", errors="replace")
+
+    def _refusal(self, command: str) -> str | None:
+        answer = self.json(command)
+        return None if answer["ok"] else str(answer["errno"])

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The workload: a process in the guest that owns pages and knows what should be in them.
+
+The other end is ``guests/pages.c``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import GuestLost, Vacuous
+
+if TYPE_CHECKING:
+    from harness.drive.guest import Guest
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a workload's pages are, as its pagemap has it; all numbers are pages."""
+
+    pages: int
+    swapped: int
+    present: int
+
+
+class Pages:
+    """A workload process. It lives in the control group ``load``, which may swap; all else may not."""
+
+    def __init__(self, guest: Guest, name: str, cgroup: str = "load") -> None:
+        self._guest = guest
+        self.name = name
+        self.mapped = 0
+        guest.run(f"(echo 0 > /sys/fs/cgroup/{cgroup}/cgroup.procs && exec pages serve {name})")
+
+    def ask(self, words: str, *, seconds: float = 30.0) -> dict[str, Any]:
+        """Have the process do ``words`` and answer. Raises :class:`GuestLost` when it is gone."""
+        answer = self._guest.json(f"pages ask {self.name} {words}", seconds=seconds)
+        if not answer["ok"]:
+            if answer.get("errno") == "ESRCH":
+                raise GuestLost(f"the workload {self.name} is gone", "was it killed for memory?")
+            raise Vacuous(f"the workload could not {words}: {answer.get('errno')}")
+        return answer
+
+    def map(self, pages: int) -> None:
+        """Map ``pages`` anonymous pages in place of what was mapped before; none is present yet."""
+        self.ask(f"map {pages}")
+        self.mapped = pages
+
+    def fill(self, seed: int, low: int, high: int) -> None:
+        """Write every page: its first ``low`` to ``high`` bytes are random, the rest is zero."""
+        self.ask(f"fill {seed} {low} {high}")
+
+    def pageout(self) -> None:
+        """Ask the kernel to reclaim the pages (MADV_PAGEOUT)."""
+        self.ask("pageout")
+
+    def where(self) -> Where:
+        """How many pages are swapped and how many present."""
+        answer = self.ask("where")
+        return Where(answer["pages"], answer["swapped"], answer["present"])
+
+    def swapped(self) -> int:
+        return self.where().swapped
+
+    def verify(self) -> int:
+        """Read every page, which swaps it in, and count those whose content is not as filled."""
+        answer = self.ask("verify")
+        if answer["pages"] != self.mapped:
+            raise Vacuous(f"{answer['pages']} pages were read, {self.mapped} are mapped")
+        return int(answer["wrong"])
+
+    def touch(self) -> None:
+        """Read every page without looking at its content."""
+        self.ask("touch")
+
+    def unmap(self) -> None:
+        """Give the pages back, wherever they are."""
+        self.ask("unmap")
+        self.mapped = 0
+
+    def hold(self, pages: int) -> int:
+        """Take ``pages`` more, present and locked, and say how many are held: memory pressure."""
+        return int(self.ask(f"hold {pages}", seconds=60)["held"])
+
+    def release(self) -> None:
+        """Give back what is held."""
+        self.ask("release")
+
+    def exit(self) -> None:
+        """End the process."""
+        self.ask("exit")
+        self.mapped = 0
+
+    def push_out(self, *, tries: int = 10) -> None:
+        """Have all pages reclaimed: ask again while some are in a CPU's batches of the LRU lists.
+
+        Raises :class:`Vacuous` when some stay.
+        """
+        for _ in range(tries):
+            self.pageout()
+            where = self.where()
+            if where.swapped == self.mapped:
+                return
+        raise Vacuous(f"{where.swapped} of {self.mapped} pages went out, {where.present} are still present")

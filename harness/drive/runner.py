@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One scenario from its clone to its verdict, with the evidence written on the way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from harness.deadline import Deadline
+from harness.drive.guest import SAMPLE_MS, Guest
+from harness.errors import HarnessError, KernelCrashed
+from harness.judge.dmesg import ConsoleParser, Report
+from harness.judge.marks import Edge, mark_text, missing_marks
+from harness.judge.verdict import Result, Verdict, settle
+
+if TYPE_CHECKING:
+    from harness.boot.machine import Machine
+    from harness.drive.scenario import Scenario
+    from harness.drive.workbench import Workbench
+    from harness.targets import Target
+
+CLONE_SECONDS: Final = 20.0
+END_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 0.005
+
+
+class ScenarioRun:
+    """A scenario on a target: :meth:`start`, drive the guest, :meth:`settle`, :meth:`stop`."""
+
+    def __init__(self, scenario: Scenario, target: Target, bench: Workbench, root: Path) -> None:
+        self.scenario = scenario
+        self.target = target
+        self._bench = bench
+        self._root = root
+        self.evidence = root / target.name / scenario.id
+        self._machine: Machine | None = None
+        self._guest: Guest | None = None
+        self._started = time.monotonic()
+
+    def start(self) -> Guest:
+        """Clone a guest, unpack the scenario's modules in it, and start sampling."""
+        scenario, target = self.scenario, self.target
+        template = self._bench.template(target, scenario.cmdline)
+        payload = self._bench.payload(target, scenario)
+        self.evidence.mkdir(parents=True, exist_ok=True)
+        self._started = time.monotonic()
+        deadline = Deadline.after(scenario.seconds, f"scenario {scenario.id}", slowdown=template.slowdown)
+        self._machine = template.clone(
+            self.evidence, payload, deadline.within(CLONE_SECONDS, "a clone of the guest answers")
+        )
+        self._guest = Guest(self._machine, target, scenario, deadline, self.evidence / "commands.log")
+        self._guest.run(
+            f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
+            f"tar -xf /dev/vdb -C / && echo @every {SAMPLE_MS} > /run/results"
+        )
+        return self._guest
+
+    def settle(self, error: BaseException | None) -> Result:
+        """End the run, judge it, write the evidence. ``error`` is what the scenario raised, if anything."""
+        machine = self._machine
+        if machine is None or self._guest is None:
+            verdict, reason = _never_started(error)
+            return self._result(verdict, reason)
+        if machine.is_alive():
+            self._end(machine, error)
+        parser = ConsoleParser()
+        reports = (*parser.feed(machine.console.read_bytes()), *parser.finish())
+        (self.evidence / "samples.txt").write_bytes(machine.results.data)
+        verdict, reason = settle(
+            error,
+            reports,
+            self._guest.expectations,
+            end_marker=not missing_marks(parser.marks, self.scenario.id),
+            exit_reason="" if machine.is_alive() else machine.exit_reason,
+        )
+        return self._result(verdict, reason, reports)
+
+    def stop(self) -> None:
+        """Kill the guest. Evidence stays."""
+        if self._machine is not None:
+            self._machine.stop()
+
+    def _end(self, machine: Machine, error: BaseException | None) -> None:
+        """Have the guest say that it came to the end, and wait until the console shows that.
+
+        A guest that cannot is not an error here: the missing mark speaks for itself.
+        """
+        deadline = Deadline.after(END_SECONDS, "the guest says that it is done", slowdown=machine.slowdown)
+        mark = mark_text(Edge.END, self.scenario.id)
+        try:
+            machine.shell.run(
+                f"echo @every 0 > /run/results; echo @exit > /run/results; echo '{mark}' > /dev/kmsg",
+                deadline=deadline,
+                check=False,
+            )
+            machine.results.wait_for(b"@exit\n", deadline)
+        except HarnessError:
+            if error is None:
+                return
+        seen = mark.partition(">")[2].encode()
+        while seen not in machine.console.read_bytes() and machine.is_alive() and not deadline.expired:
+            time.sleep(POLL_SECONDS)
+
+    def _result(self, verdict: Verdict, reason: str, reports: tuple[Report, ...] = ()) -> Result:
+        return Result(
+            scenario=self.scenario.id,
+            target=self.target.name,
+            verdict=verdict,
+            reason=reason,
+            seconds=time.monotonic() - self._started,
+            evidence=str(self.evidence.relative_to(self._root)),
+            reports=reports,
+            claim=self.scenario.claim,
+        )
+
+
+def impossible(scenario: Scenario, target: Target, why: str) -> Result:
+    """The result of a scenario that ``target`` cannot show."""
+    return Result(scenario.id, target.name, Verdict.IMPOSSIBLE, why, 0.0, "", claim=scenario.claim)
+
+
+def _never_started(error: BaseException | None) -> tuple[Verdict, str]:
+    """A guest that never came up: the kernel's fault if it said so, else somebody else's."""
+    verdict = Verdict.CRASHED if isinstance(error, KernelCrashed) else Verdict.BROKEN
+    return verdict, str(error) or "the guest did not start"

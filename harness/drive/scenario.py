@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a scenario says about itself, next to the function that drives it.
+
+A scenario is a pytest test function with a :func:`scenario` in front. Its id is the one of the
+catalogue (``Z06``): a family's letter and a number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from harness.targets import Target
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+ATTRIBUTE: Final = "harness_scenario"
+_ID: Final = re.compile(r"[A-Z]\d{2}[a-z]?")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One claim, objection, question or bug from the threads.
+
+    ``claim`` is what a pass shows, ``thread`` where it comes from. ``modules`` are in the guest's
+    ``/modules``, not loaded. ``cmdline`` is added to the kernel's: such a scenario gets a template of
+    its own. ``impossible`` maps an architecture's or a target's name to why it cannot show the claim.
+    ``seconds`` is how long it may take on a guest that is not slowed down.
+    """
+
+    id: str
+    claim: str
+    thread: str
+    modules: tuple[str, ...] = ()
+    cmdline: tuple[str, ...] = ()
+    impossible: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 60.0
+
+    def why_impossible(self, target: Target) -> str | None:
+        """Why ``target`` cannot show the claim, or None when it can."""
+        return self.impossible.get(target.name) or self.impossible.get(target.arch.name)
+
+    @property
+    def sort_key(self) -> tuple[str, int, str]:
+        return self.id[0], int(self.id[1:3]), self.id[3:]
+
+
+def scenario(
+    scenario_id: str,
+    *,
+    claim: str,
+    thread: str,
+    modules: tuple[str, ...] = (),
+    cmdline: tuple[str, ...] = (),
+    impossible: Mapping[str, str] | None = None,
+    seconds: float = 60.0,
+) -> Callable[[Function], Function]:
+    """Mark a test function as the scenario ``scenario_id``; see :class:`Scenario`."""
+    if not _ID.fullmatch(scenario_id):
+        raise ValueError(f"{scenario_id!r} is no scenario id: a family's letter, two digits, perhaps a letter")
+    facts = Scenario(scenario_id, claim, thread, modules, cmdline, dict(impossible or {}), seconds)
+
+    def mark(function: Function) -> Function:
+        setattr(function, ATTRIBUTE, facts)
+        return function
+
+    return mark
+
+
+def scenario_of(function: Any) -> Scenario | None:
+    """What ``function`` says about itself; None when it is an ordinary test."""
+    found = getattr(function, ATTRIBUTE, None)
+    return found if isinstance(found, Scenario) else None

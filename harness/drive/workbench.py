@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything a run stands on, made once and shared by its scenarios: artefacts and templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.boot.payload import pack
+from harness.boot.template import Template
+from harness.build.artefacts import Artefacts, build_all
+from harness.build.store import Store
+from harness.drive.guest import MODULES
+from harness.drive.scenario import Scenario
+from harness.errors import UserError
+from harness.progress import Progress
+from harness.settings import PROJECT
+from harness.targets import Target
+
+OWN_MODULES: Final = PROJECT / "modules"
+
+
+def module_dirs(extra: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """The directories of the project's modules; one of ``extra`` replaces its namesake."""
+    found = {path.parent.name: path.parent for path in sorted(OWN_MODULES.glob("*/Kbuild"))}
+    for directory in extra:
+        if not any((directory / name).is_file() for name in ("Kbuild", "Makefile")):
+            raise UserError(
+                f"{directory} is no module: it has neither a Kbuild nor a Makefile",
+                "give the directory that holds the module's Kbuild",
+            )
+        found[directory.resolve().name] = directory.resolve()
+    return tuple(found.values())
+
+
+class Workbench:
+    """Builds on first use; every process of a run has one of its own, over the same cache."""
+
+    def __init__(self, modules: Sequence[Path], tree: str | None, progress: Progress) -> None:
+        self._modules = module_dirs(modules)
+        self._tree = tree
+        self._progress = progress
+        self._store = Store()
+        self._artefacts: dict[str, Artefacts] = {}
+        self._templates: dict[tuple[str, tuple[str, ...]], Template] = {}
+
+    def artefacts(self, target: Target) -> Artefacts:
+        """What is built for ``target``."""
+        if target.name not in self._artefacts:
+            self._artefacts[target.name] = build_all(
+                target, modules=self._modules, tree=self._tree, progress=self._progress
+            )
+        return self._artefacts[target.name]
+
+    def template(self, target: Target, cmdline: tuple[str, ...] = ()) -> Template:
+        """A frozen guest of ``target``, booted with ``cmdline`` added."""
+        key = target.name, cmdline
+        if key not in self._templates:
+            self._templates[key] = Template.ensure(
+                self.artefacts(target), self._store, extra_cmdline=cmdline, progress=self._progress
+            )
+        return self._templates[key]
+
+    def payload(self, target: Target, scenario: Scenario) -> Path:
+        """The disk that carries a scenario's modules into its guest."""
+        built = {module.name: module for module in self.artefacts(target).modules}
+        missing = [name for name in scenario.modules if name not in built]
+        if missing:
+            raise UserError(
+                f"scenario {scenario.id} needs the module {missing[0]}, which is not there",
+                f"the modules are: {', '.join(built)}",
+            )
+        files = {f"{MODULES[1:]}/{name}.ko": built[name].stripped for name in scenario.modules}
+        return pack(files, self._store)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Lets pytest run scenarios: each test with a ``guest`` argument gets a private clone, once a target.
+
+The verdict is settled while the guest is still there, right after the test function, and travels with
+pytest's report, so that it also reaches the controller when pytest-xdist runs several at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from collections.abc import Callable, Generator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from harness import targets
+from harness.drive.guest import Guest
+from harness.drive.runner import ScenarioRun, impossible
+from harness.drive.scenario import scenario_of
+from harness.drive.workbench import Workbench
+from harness.errors import HarnessError
+from harness.judge.verdict import Result, Verdict
+from harness.progress import Progress, quiet
+from harness.report import junit, results, terminal
+from harness.settings import evidence_dir
+
+PROPERTY: Final = "harness-result"
+COLLECTOR: Final = "harness-collector"
+DEFAULT_TARGET: Final = "7.3-x86_64"
+
+RUN: Final = pytest.StashKey[ScenarioRun]()
+RESULT: Final = pytest.StashKey[Result]()
+
+
+class ScenarioNotPassed(Exception):
+    """A scenario whose function was content, but whose kernel or evidence was not."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("harness", "scenarios in guests")
+    group.addoption("--target", action="append", default=[], help="a target, by name; can be repeated")
+    group.addoption("--module", action="append", default=[], help="a module's directory; can be repeated")
+    group.addoption("--tree", default=None, help="a kernel tree of your own: directory, tarball, DIR@REF")
+    group.addoption("--evidence", default=None, help="the folder for this run's evidence")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    if config.option.evidence is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S.%f")[:-3]
+        config.option.evidence = str(evidence_dir() / stamp)
+    if not config.pluginmanager.has_plugin(COLLECTOR):
+        config.pluginmanager.register(Collector(), COLLECTOR)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "guest" in metafunc.fixturenames:
+        names = metafunc.config.option.target or [DEFAULT_TARGET]
+        metafunc.parametrize("guest", names, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def workbench(pytestconfig: pytest.Config) -> Workbench:
+    """What the session's scenarios stand on; built on first use."""
+    worker = hasattr(pytestconfig, "workerinput")
+    modules = [Path(name) for name in pytestconfig.option.module]
+    return Workbench(modules, pytestconfig.option.tree, quiet() if worker else Progress())
+
+
+@pytest.fixture
+def guest(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Guest]:
+    """A private clone for one scenario on one target."""
+    scenario = scenario_of(request.function)
+    assert scenario is not None, f"{request.node.name} takes a guest but is no scenario"
+    target = targets.target(request.param)
+    if (why := scenario.why_impossible(target)) is not None:
+        request.node.stash[RESULT] = impossible(scenario, target, why)
+        pytest.skip(why)
+    run = ScenarioRun(scenario, target, workbench, Path(request.config.option.evidence))
+    request.node.stash[RUN] = run
+    try:
+        yield run.start()
+    finally:
+        run.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    run = item.stash.get(RUN, None)
+    if run is None:
+        return (yield)
+    try:
+        outcome = yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        item.stash[RESULT] = result = run.settle(error)
+        if result.verdict is not Verdict.PASSED:
+            raise
+        return None
+    item.stash[RESULT] = result = run.settle(None)
+    if result.verdict is not Verdict.PASSED:
+        raise ScenarioNotPassed(f"{result.verdict}: {result.reason}")
+    return outcome
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    run = item.stash.get(RUN, None)
+    if call.when == "setup" and report.failed and run is not None and call.excinfo is not None:
+        item.stash[RESULT] = run.settle(call.excinfo.value)
+    if (result := item.stash.get(RESULT, None)) is not None:
+        del item.stash[RESULT]
+        # Plain text is what reports can carry from a worker; the pickle is our own.
+        packed = base64.b64encode(pickle.dumps(result)).decode()
+        report.user_properties.append((PROPERTY, packed))
+        if isinstance(call.excinfo and call.excinfo.value, HarnessError):
+            report.longrepr = f"{result.scenario} on {result.target}: {result.verdict}: {result.reason}"
+    return report
+
+
+class Collector:
+    """Gathers the results of a session; writes them as JSON and JUnit beside the evidence."""
+
+    def __init__(self, on_result: Callable[[Result], None] | None = None) -> None:
+        self.results: list[Result] = []
+        self.problems: list[str] = []
+        self._on_result = on_result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == PROPERTY:
+                result: Result = pickle.loads(base64.b64decode(str(value)))
+                self.results.append(result)
+                if self._on_result is not None:
+                    self._on_result(result)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.problems.append(report.longreprtext)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self.results:
+            return
+        evidence = Path(session.config.option.evidence)
+        self.results.sort(key=lambda result: (result.target, result.scenario))
+        results.write(evidence / "results.json", self.results)
+        junit.write(evidence / "junit.xml", self.results)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.results:
+            terminalreporter.section("scenarios")
+            terminal.show(self.results, Path(terminalreporter.config.option.evidence))
