@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Final
 
@@ -63,6 +64,8 @@ class Kernel:
     key: str
     config: Mapping[str, str]
     symvers: Path
+    vermagic: str
+    """What a module's vermagic must be."""
 
 
 def make_arguments(arch: Arch, jobs: int) -> list[str]:
@@ -118,6 +121,7 @@ def _load(target: Target, source: Source, path: Path, key: str) -> Kernel:
         key=key,
         config=config,
         symvers=output / "Module.symvers",
+        vermagic=json.loads((path / "kernel.json").read_text(encoding="utf-8"))["vermagic"],
     )
 
 
@@ -153,7 +157,12 @@ class _Build:
                 self._configure()
             (self.scratch / "configured").touch()
         self._compile()
-        facts = {"target": self.target.name, "toolchain": self.root.key, "tree": os.fspath(self.source.path)}
+        facts = {
+            "target": self.target.name,
+            "toolchain": self.root.key,
+            "tree": os.fspath(self.source.path),
+            "vermagic": find_vermagic(self.output),
+        }
         (self.scratch / "kernel.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     def _make(self, *goals: str, deadline: Deadline, step: Step | None = None) -> None:
@@ -306,6 +315,16 @@ def renew(names: list[str], tree: Path) -> None:
     patch has files that are older than the objects made from the newer one."""
     for name in names:
         os.utime(tree / name, follow_symlinks=False)
+
+
+def find_vermagic(output: Path) -> str:
+    """The string that a module's vermagic must equal: vermagic[] of kernel/module/main.c, from vmlinux."""
+    release = (output / "include/config/kernel.release").read_bytes().strip()
+    with (output / "vmlinux").open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        found = re.search(rb"\0(" + re.escape(release) + rb" [\w. ]*)\0", content)
+    if found is None:
+        raise InfrastructureError(f"the kernel {release.decode()} holds no vermagic")
+    return found.group(1).decode()
 
 
 def remove_half_written(output: Path) -> None:

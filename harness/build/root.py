@@ -56,6 +56,9 @@ class RootConfig:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
         return cls(facts["suite"], tuple(facts["packages"]), tuple(facts["exclude"]))
 
+    def key(self, arch: str) -> str:
+        return digest(self.suite, *self.packages, "exclude", *self.exclude, arch)
+
 
 @dataclass(frozen=True, slots=True)
 class BuildRoot:
@@ -65,25 +68,34 @@ class BuildRoot:
     key: str
 
     @classmethod
+    def find(cls, store: Store) -> Self | None:
+        """The root if there is one, without making anything."""
+        if (own := settings.own_root()) is not None:
+            return cls(own, _own_key(own))
+        path = store.ready("root", RootConfig.load().key(host_arch()))
+        if path is None:
+            return None
+        return cls(path / "root", (path / "toolchain").read_text(encoding="utf-8").strip())
+
+    @classmethod
     def ensure(cls, store: Store, progress: Progress) -> Self:
         """The root, made now if there is none. Raises :class:`InfrastructureError` when it cannot be."""
-        if (own := settings.own_root()) is not None:
-            host.require(host.missing_packages(to_build_root=False))
-            return cls(own, _own_key(own))
-        config = RootConfig.load()
-        arch = _host_arch()
-        key = digest(config.suite, *config.packages, "exclude", *config.exclude, arch)
-        path = store.ready("root", key)
-        if path is None:
-            with progress.step("build root: what the host needs"):
-                host.require(host.missing_packages(to_build_root=True))
-                host.require_namespaces()
-            need_space(store.root, _ROOT_BYTES, "the build root")
-            with progress.step(f"build root: Debian {config.suite}", total=_PHASES) as step:
-                path = store.make("root", key, lambda there: _debootstrap(config, arch, there, step))
-        elif host.find_program("bwrap") is None:
-            host.require(["bubblewrap"])
-        return cls(path / "root", (path / "toolchain").read_text(encoding="utf-8").strip())
+        found = cls.find(store)
+        missing = host.missing_packages(to_build_root=found is None)
+        if missing:
+            with progress.step(f"installing {', '.join(missing)}"):
+                host.require(missing)
+        if found is not None:
+            return found
+        host.require_namespaces()
+        need_space(store.root, _ROOT_BYTES, "the build root")
+        config, arch = RootConfig.load(), host_arch()
+        with progress.step(f"build root: Debian {config.suite}", total=_PHASES) as step:
+            store.make("root", config.key(arch), lambda there: _debootstrap(config, arch, there, step))
+        store.forget("root", keep=1)
+        made = cls.find(store)
+        assert made is not None
+        return made
 
     def command(
         self,
@@ -194,7 +206,7 @@ def _host_binds(
     return binds
 
 
-def _host_arch() -> str:
+def host_arch() -> str:
     machine = platform.machine()
     if machine not in _DEBIAN_ARCH:
         raise InfrastructureError(

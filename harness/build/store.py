@@ -226,7 +226,7 @@ class Store:
                 self._discard(path)
 
     def sweep(self, kind: str, prefix: str) -> None:
-        """Remove the scratch directories of ``kind`` whose key begins with ``prefix`` and that nobody uses."""
+        """Remove scratch directories of ``kind`` that nobody uses and whose key begins with ``prefix``."""
         folder = self.root / "scratch" / kind
         for path in folder.glob(f"{prefix}*"):
             with suppress(Timeout), FileLock(self._lock_file(f"scratch-{kind}", path.name), timeout=0):

@@ -121,12 +121,8 @@ def kernel_version(tree: Path) -> str:
     found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) *=[ \t]*(\S*)", text, re.MULTILINE))
     if not found.get("VERSION") or not found.get("PATCHLEVEL") or not (tree / "Kconfig").is_file():
         raise UserError(f"{tree} is not the source of a Linux kernel", _NOT_A_KERNEL)
-    sublevel = found.get("SUBLEVEL", "")
-    return (
-        f"{found['VERSION']}.{found['PATCHLEVEL']}"
-        + (f".{sublevel}" if sublevel else "")
-        + found.get("EXTRAVERSION", "")
-    )
+    numbers = [found[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL") if found.get(name)]
+    return ".".join(numbers) + str(found.get("EXTRAVERSION", ""))
 
 
 # The pinned Debian package

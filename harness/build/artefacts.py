@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything that a machine needs, built or found: the one call the other rooms make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness.build.kernel import Kernel, build_kernel
+from harness.build.modules import Module, build_module, check_directory
+from harness.build.root import BuildRoot
+from harness.build.store import Store
+from harness.build.tree import prepare
+from harness.build.userspace import Userspace, build_userspace
+from harness.errors import UserError
+from harness.progress import Progress
+from harness.settings import PROJECT
+from harness.targets import Target
+
+MODULES: Final = PROJECT / "modules"
+_NOT_MODULES: Final = frozenset({"common"})
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """What was built for one target."""
+
+    target: Target
+    root: BuildRoot
+    kernel: Kernel
+    userspace: Userspace
+    modules: tuple[Module, ...]
+
+
+def own_modules(folder: Path = MODULES) -> list[Path]:
+    """The directories of the project's own modules."""
+    return sorted(
+        path for path in folder.iterdir() if (path / "Kbuild").is_file() and path.name not in _NOT_MODULES
+    )
+
+
+def build_all(
+    target: Target,
+    *,
+    modules: Sequence[Path],
+    tree: str | None,
+    progress: Progress,
+    store: Store | None = None,
+) -> Artefacts:
+    """Build what is missing and find the rest. Raises a HarnessError that says what to do."""
+    # What the user gave is looked at before anything that takes minutes.
+    directories = [check_directory(path) for path in modules]
+    names = [path.name for path in directories]
+    if len(set(names)) != len(names):
+        raise UserError("two modules have the same name", "give each module once")
+    cache = store or Store()
+    root = BuildRoot.ensure(cache, progress)
+    source = prepare(target, cache, root, progress, tree=tree)
+    kernel = build_kernel(target, source, cache, root, progress)
+    userspace = build_userspace(target, source, cache, root, progress)
+    built = tuple(build_module(path, kernel, cache, root, progress) for path in directories)
+    return Artefacts(target, root, kernel, userspace, built)
