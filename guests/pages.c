@@ -11,6 +11,7 @@
  *   pageout           ask the kernel to reclaim them
  *   where             how many are swapped, and how many present (pagemap)
  *   verify            read them all, count those that are not as filled
+ *   spoil N           change one bit of page N: verify has to notice
  *   touch             read them all
  *   unmap             give them back
  *   hold N            take N more pages, present and locked: pressure
@@ -242,6 +243,14 @@ static int run_line(char *rest)
 		do_where();
 	} else if (!strcmp(verb, "verify")) {
 		do_verify();
+	} else if (!strcmp(verb, "spoil")) {
+		i = strtoul(next_word(&rest), NULL, 10);
+		if (i >= area_pages) {
+			reply_errno(EINVAL);
+			return 1;
+		}
+		area[i * page_size + page_size - 1] ^= 1;
+		reply_errno(0);
 	} else if (!strcmp(verb, "touch")) {
 		for (i = 0; i < area_pages; i++)
 			(void)*(volatile char *)(area + i * page_size);

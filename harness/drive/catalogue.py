@@ -64,9 +64,7 @@ def select(words: Sequence[str]) -> tuple[Entry, ...]:
 def _named(word: str) -> Iterable[Entry]:
     wanted = word.lower()
     found = [
-        entry
-        for entry in catalogue()
-        if wanted in (entry.scenario.id.lower(), entry.scenario.id[0].lower())
+        entry for entry in catalogue() if wanted in (entry.scenario.id.lower(), entry.scenario.id[0].lower())
     ]
     if not found:
         known = " ".join(entry.scenario.id for entry in catalogue())

@@ -70,6 +70,10 @@ class Pages:
             raise Vacuous(f"{answer['pages']} pages were read, {self.mapped} are mapped")
         return int(answer["wrong"])
 
+    def spoil(self, page: int) -> None:
+        """Change one bit of a page, which :meth:`verify` has to notice: proof that it looks."""
+        self.ask(f"spoil {page}")
+
     def touch(self) -> None:
         """Read every page without looking at its content."""
         self.ask("touch")

@@ -59,7 +59,9 @@ def scenario(
 ) -> Callable[[Function], Function]:
     """Mark a test function as the scenario ``scenario_id``; see :class:`Scenario`."""
     if not _ID.fullmatch(scenario_id):
-        raise ValueError(f"{scenario_id!r} is no scenario id: a family's letter, two digits, perhaps a letter")
+        raise ValueError(
+            f"{scenario_id!r} is no scenario id: a family's letter, two digits, perhaps a letter"
+        )
     facts = Scenario(scenario_id, claim, thread, modules, cmdline, dict(impossible or {}), seconds)
 
     def mark(function: Function) -> Function:

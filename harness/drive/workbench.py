@@ -5,32 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from harness.boot.payload import pack
 from harness.boot.template import Template
-from harness.build.artefacts import Artefacts, build_all
+from harness.build.artefacts import Artefacts, build_all, own_modules
 from harness.build.store import Store
 from harness.drive.guest import MODULES
 from harness.drive.scenario import Scenario
 from harness.errors import UserError
 from harness.progress import Progress
-from harness.settings import PROJECT
 from harness.targets import Target
-
-OWN_MODULES: Final = PROJECT / "modules"
 
 
 def module_dirs(extra: Sequence[Path] = ()) -> tuple[Path, ...]:
     """The directories of the project's modules; one of ``extra`` replaces its namesake."""
-    found = {path.parent.name: path.parent for path in sorted(OWN_MODULES.glob("*/Kbuild"))}
-    for directory in extra:
-        if not any((directory / name).is_file() for name in ("Kbuild", "Makefile")):
-            raise UserError(
-                f"{directory} is no module: it has neither a Kbuild nor a Makefile",
-                "give the directory that holds the module's Kbuild",
-            )
-        found[directory.resolve().name] = directory.resolve()
+    found = {path.name: path for path in own_modules()}
+    found |= {path.name: path for path in (given.absolute() for given in extra)}
     return tuple(found.values())
 
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line. It reads words, calls the rooms, and turns errors into one message and a code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+from rich.console import Console
+
+from harness import targets
+from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.progress import Progress
+
+app = typer.Typer(
+    name="harness",
+    help="Integration tests for Rust kernel modules in memory management, in QEMU guests.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TargetOption = Annotated[
+    list[str] | None, typer.Option("--target", "-t", metavar="TARGET", help="What to test; can be repeated.")
+]
+OneTargetOption = Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="What to test.")]
+ModuleOption = Annotated[
+    list[Path] | None,
+    typer.Option("--module", metavar="DIR", help="A module of yours; replaces ours of the same name."),
+]
+TreeOption = Annotated[
+    str | None,
+    typer.Option("--tree", metavar="TREE", help="A kernel of yours: a directory, a tarball, DIR@GITREF."),
+]
+DEFAULT_TARGET = "7.3-x86_64"
+
+
+@app.command()
+def build(target: TargetOption = None, module: ModuleOption = None, tree: TreeOption = None) -> None:
+    """Build the kernel, the modules and the guest; nothing is booted."""
+    from harness.drive.workbench import Workbench
+
+    with Progress() as progress:
+        bench = Workbench(module or (), tree, progress)
+        for one in _targets(target):
+            kernel = bench.artefacts(one).kernel
+            typer.echo(f"{one.name}: Linux {kernel.release} in {kernel.build_dir}")
+
+
+@app.command()
+def run(
+    target: TargetOption = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option("--scenario", "-k", metavar="SCENARIO", help="Z06, or Z for a family; can be repeated."),
+    ] = None,
+    module: ModuleOption = None,
+    tree: TreeOption = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the results here.")] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors."),
+    ] = 0,
+) -> None:
+    """Build what is missing, run scenarios, and show the verdicts."""
+    from harness.commands import Order, run_scenarios
+
+    order = Order(_targets(target), scenario or (), module or (), tree, json, jobs)
+    raise typer.Exit(run_scenarios(order))
+
+
+@app.command()
+def shell(
+    target: OneTargetOption = DEFAULT_TARGET, module: ModuleOption = None, tree: TreeOption = None
+) -> None:
+    """Open a shell in a clone; the modules are in /modules. Leave with exit or Ctrl-]."""
+    from harness.commands import open_shell
+
+    open_shell(targets.target(target), module or (), tree)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show targets and scenarios, and what is cached."""
+    from harness.commands import show_list
+
+    show_list(Console())
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do, and what to do about what it cannot."""
+    from harness.commands import show_doctor
+
+    raise typer.Exit(show_doctor(Console()))
+
+
+@app.command()
+def bench(
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures here.")] = None,
+    target: OneTargetOption = DEFAULT_TARGET,
+    long: Annotated[bool, typer.Option("--long", help="Also time make run and make test.")] = False,
+) -> None:
+    """Measure how fast guests, scenarios and rebuilds are."""
+    from harness.bench import run_bench
+
+    run_bench(targets.target(target), json, Console(), long=long)
+
+
+@app.command()
+def clean(
+    kind: Annotated[
+        list[str] | None, typer.Argument(help="What to remove; everything without a word.")
+    ] = None,
+) -> None:
+    """Give back the disk space of the cache."""
+    from harness.commands import clean_cache
+
+    clean_cache(kind or ())
+
+
+def _targets(names: Sequence[str] | None) -> list[targets.Target]:
+    if names and "all" in names:
+        return list(targets.targets().values())
+    return [targets.target(name) for name in names or (DEFAULT_TARGET,)]
+
+
+def _explain(error: HarnessError) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]harness:[/] {_plain(error.what)}", markup=True)
+    if error.todo:
+        console.print(f"         {_plain(error.todo)}")
+    if error.evidence is not None:
+        console.print(f"         see {_plain(str(error.evidence))}")
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: every foreseeable error becomes a message and its exit code."""
+    try:
+        code = app(list(argv) if argv is not None else None, standalone_mode=False)
+    except HarnessError as error:
+        _explain(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo(
+            "harness: interrupted; what is finished is kept, the next run goes on from there", err=True
+        )
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Somebody's head or less has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN)
+    sys.exit(code if isinstance(code, int) else 0)
