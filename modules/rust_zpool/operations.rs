@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the module can be asked to do through its operations file.
+//!
+//! ```text
+//! counters                    what was counted, for all pools and for each
+//! reset                       set the counters back
+//! variant [NAME|none [ERRNO]] tell or choose the wrong twin that runs
+//! window TURNS                make every malloc take longer
+//! pool new|drop               a pool of our own, which nobody else uses
+//! malloc SIZE                 -> slot, and the size of its bucket
+//! write SLOT SEED [LEN]       fill the object with bytes made from SEED
+//! read SLOT SEED [LEN]        -> equal: whether it still has them
+//! free SLOT
+//! total                       the size of our pool
+//! sweep FIRST LAST            malloc, write, read, free for every size
+//! stress SEED ROUNDS MAX      the same at random, with eight objects alive
+//! ```
+
+use crate::{
+    counted,
+    json::Json,
+    ops::{Args, Operations},
+    private::Private,
+    stats, variants,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{Arc, Mutex},
+};
+
+/// What the operations work on.
+#[pin_data]
+pub(crate) struct State {
+    #[pin]
+    private: Mutex<Option<Arc<Private>>>,
+}
+
+impl State {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            private <- new_mutex!(None),
+        })
+    }
+
+    /// Our pool, which lives on for as long as somebody uses it; `ENODEV` when there is none.
+    fn private(&self) -> Result<Arc<Private>> {
+        self.private.lock().clone().ok_or(ENODEV)
+    }
+
+    fn pool(&self, args: &mut Args<'_>) -> Result {
+        let mut private = self.private.lock();
+        match args.word()? {
+            "new" if private.is_some() => Err(EEXIST),
+            "new" => {
+                *private = Some(Private::new()?);
+                Ok(())
+            }
+            "drop" => private.take().map(drop).ok_or(ENODEV),
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn variant(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+        if let Some(name) = args.maybe() {
+            let error = match args.maybe() {
+                Some(name) => stats::error_by_name(name)?,
+                None => ENOMEM,
+            };
+            variants::choose(name, error)?;
+        }
+        out.str("variant", variants::current().name);
+        out.object("variants", |out| {
+            for variant in &variants::VARIANTS {
+                out.str(variant.name, variant.what);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Operations for State {
+    fn run(&self, name: &str, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+        match name {
+            "counters" => counted::tell(out),
+            "reset" => counted::reset(),
+            "variant" => self.variant(args, out)?,
+            "window" => counted::set_window(args.usize()?),
+            "pool" => self.pool(args)?,
+            "malloc" => self.private()?.malloc(args.usize()?, out)?,
+            "write" => self.private()?.write(args)?,
+            "read" => self.private()?.read(args, out)?,
+            "free" => self.private()?.free(args.usize()?)?,
+            "total" => self.private()?.total(out)?,
+            "sweep" => self.private()?.sweep(args.usize()?, args.usize()?, out)?,
+            "stress" => self.private()?.stress(args, out)?,
+            _ => return Err(ENOENT),
+        }
+        Ok(())
+    }
+}
