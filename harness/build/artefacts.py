@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.build import kernel as kernels
+from harness.build import tree as trees
+from harness.build import userspace as userspaces
 from harness.build.kernel import Kernel, build_kernel
 from harness.build.modules import Module, build_module, check_directory
+from harness.build.modules import find as find_module
 from harness.build.root import BuildRoot
 from harness.build.store import Store
 from harness.build.tree import prepare
@@ -62,3 +66,22 @@ def build_all(
     userspace = build_userspace(target, source, cache, root, progress)
     built = tuple(build_module(path, kernel, cache, root, progress) for path in directories)
     return Artefacts(target, root, kernel, userspace, built)
+
+
+def cached_kinds(target: Target, store: Store) -> list[str]:
+    """What of a target is built already, in words."""
+    root = BuildRoot.find(store)
+    if root is None:
+        return []
+    source = trees.find(target, store)
+    if source is None:
+        return ["build root"]
+    found = ["build root", "source"]
+    kernel = kernels.find(target, source, store, root)
+    if kernel is not None:
+        found.append("kernel")
+    if userspaces.find(target, source, store, root) is not None:
+        found.append("user space")
+    if kernel is not None:
+        found += [path.name for path in own_modules() if find_module(path, kernel, store) is not None]
+    return found

@@ -90,7 +90,7 @@ def build_kernel(target: Target, source: Source, store: Store, root: BuildRoot, 
     compile, :class:`InfrastructureError` for anything else.
     """
     requests = kconfig.requests_of(target)
-    key = digest(_RECIPE, target.name, root.key, source.key, kconfig.as_text(requests))
+    key = _key(target, source, root)
     name = f"{target.name}-{key}"
     path = store.ready("kernel", name)
     if path is None:
@@ -104,6 +104,17 @@ def build_kernel(target: Target, source: Source, store: Store, root: BuildRoot, 
         store.sweep("kernel", f"{target.name}-")
     store.touch("kernel", name)
     return _load(target, source, path, key)
+
+
+def find(target: Target, source: Source, store: Store, root: BuildRoot) -> Kernel | None:
+    """The kernel if it is in the cache."""
+    key = _key(target, source, root)
+    path = store.ready("kernel", f"{target.name}-{key}")
+    return None if path is None else _load(target, source, path, key)
+
+
+def _key(target: Target, source: Source, root: BuildRoot) -> str:
+    return digest(_RECIPE, target.name, root.key, source.key, kconfig.as_text(kconfig.requests_of(target)))
 
 
 def _load(target: Target, source: Source, path: Path, key: str) -> Kernel:

@@ -30,6 +30,7 @@ from harness.progress import Progress
 STAGE: Final = Path("/build/modules")
 _RECIPE: Final = "module 1"
 _BUILD_SECONDS: Final = 900
+_KEEP: Final = 30
 _PRODUCTS: Final = re.compile(
     r".*\.(?:o|a|ko|mod|mod\.c|rmeta|symvers|order)|\..*\.(?:cmd|d)|modules\.order|\.tmp_.*|__pycache__|.*~|\..*\.sw.|\.git"
 )
@@ -89,19 +90,34 @@ def build_module(
     Raises :class:`UserError` with the compiler's first error, or with what insmod would refuse.
     """
     path = check_directory(directory)
+    name, key = _name_and_key(path, kernel)
+    if store.ready("module", name) is None:
+        common = path.parent / "common"
+        with progress.step(f"module {path.name}: compiling"):
+            store.make("module", name, lambda there: _build(path, common, kernel, store, root, there))
+        store.forget("module", keep=_KEEP)
+    store.touch("module", name)
+    return _load(store.path("module", name), key)
+
+
+def find(directory: Path, kernel: Kernel, store: Store) -> Module | None:
+    """The module if it is in the cache as its sources are now."""
+    name, key = _name_and_key(check_directory(directory), kernel)
+    path = store.ready("module", name)
+    return None if path is None else _load(path, key)
+
+
+def _name_and_key(path: Path, kernel: Kernel) -> tuple[str, str]:
     common = path.parent / "common"
     parts = [_sources_digest(path), _sources_digest(common) if common.is_dir() else ""]
     key = digest(_RECIPE, kernel.key, path.name, *parts)
-    name = f"{path.name}-{key}"
-    ready = store.ready("module", name)
-    if ready is None:
-        with progress.step(f"module {path.name}: compiling"):
-            ready = store.make("module", name, lambda there: _build(path, common, kernel, store, root, there))
-        store.forget("module", keep=30)
-    store.touch("module", name)
-    facts = json.loads((ready / "module.json").read_text(encoding="utf-8"))
+    return f"{path.name}-{key}", key
+
+
+def _load(path: Path, key: str) -> Module:
+    facts = json.loads((path / "module.json").read_text(encoding="utf-8"))
     file = f"{facts['file']}.ko"
-    return Module(facts["name"], ready / file, ready / "stripped" / file, facts["build_id"], key)
+    return Module(facts["name"], path / file, path / "stripped" / file, facts["build_id"], key)
 
 
 def _build(path: Path, common: Path, kernel: Kernel, store: Store, root: BuildRoot, there: Path) -> None:

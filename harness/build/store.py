@@ -105,12 +105,17 @@ def need_space(path: Path, needed: int, what: str) -> None:
 def remove_tree(path: Path) -> None:
     """Remove ``path`` and all below it, whatever its modes; nothing when it is not there."""
 
-    def open_up(function: Callable[[str], object], name: str, _: object) -> None:
-        with suppress(OSError):
-            os.chmod(os.path.dirname(name), 0o700)
-            os.chmod(name, 0o700)
-        with suppress(FileNotFoundError):
-            function(name)
+    def open_up(
+        function: Callable[[str], object], name: str, failure: tuple[object, BaseException, object]
+    ) -> None:
+        if isinstance(failure[1], PermissionError):
+            with suppress(OSError):
+                os.chmod(os.path.dirname(name), 0o700)
+                os.chmod(name, 0o700)
+            with suppress(FileNotFoundError):
+                function(name)
+        elif not isinstance(failure[1], FileNotFoundError):
+            raise failure[1]
 
     with suppress(FileNotFoundError):
         if path.is_symlink() or path.is_file():

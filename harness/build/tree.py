@@ -21,7 +21,7 @@ from harness.build import command, patches
 from harness.build.command import CommandFailed
 from harness.build.mirror import Archive
 from harness.build.root import BuildRoot
-from harness.build.store import Store, digest, human, need_space, remove_tree
+from harness.build.store import Store, digest, need_space, remove_tree
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UserError
 from harness.progress import Progress, Step
@@ -69,13 +69,24 @@ def prepare(
         _of_user(tree, root, progress) if tree is not None else _pinned(target.tree, store, root, progress)
     )
     series = patches.series(target.tree.patches)
-    key = digest("tree", origin.key, *(patch.read_bytes() for patch in series))
+    key = _key(origin.key, series)
     path = store.ready("tree", key)
     if path is None:
         path = _patched(origin, key, series, store, root, progress)
     store.touch("tree", key)
     linux = path / "linux"
     return Source(linux, kernel_version(linux), key)
+
+
+def find(target: Target, store: Store) -> Source | None:
+    """The patched pinned source if it is in the cache."""
+    key = _key(_pinned_key(target.tree), patches.series(target.tree.patches))
+    path = store.ready("tree", key)
+    return None if path is None else Source(path / "linux", kernel_version(path / "linux"), key)
+
+
+def _key(origin: str, series: tuple[Path, ...]) -> str:
+    return digest("tree", origin, *(patch.read_bytes() for patch in series))
 
 
 def _patched(
@@ -128,9 +139,11 @@ def kernel_version(tree: Path) -> str:
 # The pinned Debian package
 
 
-def _pinned(tree: Tree, store: Store, root: BuildRoot, progress: Progress) -> _Origin:
-    key = digest("debian", tree.package, tree.version, tree.sha256)
+def _pinned_key(tree: Tree) -> str:
+    return digest("debian", tree.package, tree.version, tree.sha256)
 
+
+def _pinned(tree: Tree, store: Store, root: BuildRoot, progress: Progress) -> _Origin:
     def unpack(directory: Path) -> None:
         with store.scratch("download", tree.package) as scratch:
             deb = _download(tree, scratch, progress)
@@ -139,7 +152,7 @@ def _pinned(tree: Tree, store: Store, root: BuildRoot, progress: Progress) -> _O
             # The unpacked tree is all that is needed from here on.
             remove_tree(scratch)
 
-    return _Origin(key, tree.name, unpack)
+    return _Origin(_pinned_key(tree), tree.name, unpack)
 
 
 def _download(tree: Tree, scratch: Path, progress: Progress) -> Path:
@@ -320,8 +333,3 @@ def _check(directory: Path, name: Path | str) -> None:
         kernel_version(directory)
     except UserError:
         raise UserError(f"{name} is not the source of a Linux kernel", _NOT_A_KERNEL) from None
-
-
-def describe_bytes() -> str:
-    """What a source takes on the disk, for harness doctor."""
-    return human(_TREE_BYTES)

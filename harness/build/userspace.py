@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness import settings
 from harness.build import diagnostics
 from harness.build.command import CommandFailed
 from harness.build.kernel import OUTPUT, SOURCE, make_arguments
@@ -56,7 +57,7 @@ def build_userspace(
     guests: Path = GUESTS,
 ) -> Userspace:
     """The user space of ``target``'s guests. Raises :class:`UserError` for a program that is wrong."""
-    key = digest(_RECIPE, target.arch.name, root.key, source.key, guests)
+    key = _key(target.arch, source, root, guests)
     name = f"{target.arch.name}-{key}"
     path = store.ready("userspace", name)
     if path is None:
@@ -74,13 +75,26 @@ def build_userspace(
     return Userspace(path / "initramfs.cpio", key)
 
 
+def find(
+    target: Target, source: Source, store: Store, root: BuildRoot, *, guests: Path = GUESTS
+) -> Userspace | None:
+    """The user space if it is in the cache."""
+    key = _key(target.arch, source, root, guests)
+    path = store.ready("userspace", f"{target.arch.name}-{key}")
+    return None if path is None else Userspace(path / "initramfs.cpio", key)
+
+
+def _key(arch: Arch, source: Source, root: BuildRoot, guests: Path) -> str:
+    return digest(_RECIPE, arch.name, root.key, source.key, guests)
+
+
 def _headers(arch: Arch, source: Source, store: Store, root: BuildRoot, progress: Progress) -> Path:
     """The kernel's headers for user space, and nolibc."""
 
     def build(there: Path) -> None:
         (there / "out").mkdir()
         root.run(
-            [*make_arguments(arch, 1), "INSTALL_HDR_PATH=/build/headers", "headers_install"],
+            [*make_arguments(arch, settings.jobs()), "INSTALL_HDR_PATH=/build/headers", "headers_install"],
             cwd=SOURCE,
             writable=[there],
             mounts={str(SOURCE): source.path, str(OUTPUT): there / "out", "/build/headers": there},
