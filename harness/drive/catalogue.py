@@ -57,8 +57,8 @@ def select(words: Sequence[str]) -> tuple[Entry, ...]:
     """
     if not words:
         return catalogue()
-    chosen = {entry for word in words for entry in _named(word)}
-    return tuple(entry for entry in catalogue() if entry in chosen)
+    chosen = {entry.scenario.id for word in words for entry in _named(word)}
+    return tuple(entry for entry in catalogue() if entry.scenario.id in chosen)
 
 
 def _named(word: str) -> Iterable[Entry]:
