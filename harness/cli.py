@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
 from rich.console import Console
 
 from harness import targets
-from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_USAGE, HarnessError
+from harness.errors import EXIT_INTERRUPTED, HarnessError
 from harness.progress import Progress
 
 app = typer.Typer(
@@ -147,22 +145,13 @@ def _plain(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The entry point: every foreseeable error becomes a message and its exit code."""
     try:
-        code = app(list(argv) if argv is not None else None, standalone_mode=False)
+        app(list(argv) if argv is not None else None)
     except HarnessError as error:
         _explain(error)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo(
-            "harness: interrupted; what is finished is kept, the next run goes on from there", err=True
-        )
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Somebody's head or less has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN)
-    sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit as leave:
+        # typer turns Ctrl-C into this code without a word.
+        if leave.code == EXIT_INTERRUPTED:
+            typer.echo("harness: interrupted; what is finished is kept, the next run goes on there", err=True)
+        raise
+    sys.exit(0)

@@ -65,7 +65,7 @@ def run_scenarios(order: Order) -> int:
     results = _with_missing(found, entries, order.targets, stopped)
     if order.json is not None:
         results_file.write(order.json, results)
-    terminal.print_results(results, evidence=evidence, seconds=time.monotonic() - started)
+    terminal.show(results, evidence=evidence, seconds=time.monotonic() - started)
     if stopped == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     return exit_code(result.verdict for result in results)
@@ -150,7 +150,7 @@ def open_shell(target: Target, modules: Sequence[Path], tree: str | None) -> Non
         bench = Workbench(modules, tree, progress)
         template = bench.template(target)
         built = bench.artefacts(target).modules
-        payload = pack({f"{MODULES[1:]}/{module.name}.ko": module.stripped for module in built})
+        payload = pack({f"{MODULES[1:]}/{module.name}.ko": module.stripped for module in built}, Store())
     evidence = new_evidence_dir()
     deadline = Deadline.after(SHELL_SECONDS, "a clone of the guest answers", slowdown=template.slowdown)
     machine = template.clone(evidence, payload, deadline)

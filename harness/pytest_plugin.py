@@ -157,4 +157,4 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.results:
             terminalreporter.section("scenarios")
-            terminal.print_results(self.results, evidence=Path(terminalreporter.config.option.evidence))
+            terminal.show(self.results, evidence=Path(terminalreporter.config.option.evidence))

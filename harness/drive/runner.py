@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 from harness.deadline import Deadline
 from harness.drive.guest import SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
+from harness.judge import checks
 from harness.judge.dmesg import ConsoleParser, Report
 from harness.judge.marks import Edge, mark_text, missing_marks
+from harness.judge.meminfo import Stream, read_stream
 from harness.judge.verdict import Result, Verdict, settle
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 CLONE_SECONDS: Final = 20.0
 END_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.005
+LEAST_SAMPLES: Final = 2
+"""One is taken when the sampling begins and one when it ends."""
 
 
 class ScenarioRun:
@@ -66,7 +70,6 @@ class ScenarioRun:
             self._end(machine, error)
         parser = ConsoleParser()
         reports = (*parser.feed(machine.console.read_bytes()), *parser.finish())
-        (self.evidence / "samples.txt").write_bytes(machine.results.data)
         verdict, reason = settle(
             error,
             reports,
@@ -74,6 +77,10 @@ class ScenarioRun:
             end_marker=not missing_marks(parser.marks, self.scenario.id),
             exit_reason="" if machine.is_alive() else machine.exit_reason,
         )
+        samples = machine.results.data
+        (self.evidence / "samples.txt").write_bytes(samples)
+        if verdict is Verdict.PASSED:
+            verdict, reason = _weigh_samples(read_stream(samples), self.target, reason)
         return self._result(verdict, reason, reports)
 
     def stop(self) -> None:
@@ -113,6 +120,23 @@ class ScenarioRun:
             reports=reports,
             claim=self.scenario.claim,
         )
+
+
+def _weigh_samples(stream: Stream, target: Target, reason: str) -> tuple[Verdict, str]:
+    """A scenario that passed by itself still has to leave numbers that do not contradict each other."""
+    if not stream.exited or len(stream.samples) < LEAST_SAMPLES:
+        return Verdict.BROKEN, f"only {len(stream.samples)} samples of the kernel's counters arrived"
+    series = stream.series()
+    problems = [
+        *checks.mem_total_constant(series),
+        *checks.counters_never_decrease(series),
+        *checks.zswap_agrees(series, target.arch.page_size),
+        *checks.stored_fits_swap(series, target.arch.page_size),
+    ]
+    wrong = [str(problem) for problem in problems if not problem.vacuous]
+    if wrong:
+        return Verdict.FAILED, f"the kernel's counters contradict each other: {wrong[0]}"
+    return Verdict.PASSED, reason
 
 
 def impossible(scenario: Scenario, target: Target, why: str) -> Result:
