@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel's compilation leaves behind, and what a next one may take over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.build import kernel
+from harness.errors import InfrastructureError
+
+
+def at(path: Path, seconds: int, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def test_half_written_objects_are_removed(tmp_path: Path) -> None:
+    whole = at(tmp_path / "mm/whole.o", 100)
+    at(tmp_path / "mm/.whole.o.cmd", 101)
+    cut = at(tmp_path / "mm/cut.o", 102)
+    at(tmp_path / "mm/.cut.o.cmd", 101)
+    without = at(tmp_path / "rust/libkernel.rmeta", 100)
+    at(tmp_path / "mm/.ghost.o.cmd", 101)
+    kernel.remove_half_written(tmp_path)
+    assert whole.exists()
+    assert not cut.exists()
+    assert without.exists(), "kbuild would not make it again"
+
+
+def test_changed_files_are_found_and_renewed(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    at(before / "same.c", 100)
+    after.mkdir()
+    os.link(before / "same.c", after / "same.c")
+    at(before / "mm/patched.c", 200)
+    at(after / "mm/patched.c", 100)
+    at(after / "mm/new.c", 100)
+    at(before / "mm/gone.c", 100)
+    changed = kernel.changed_files(before, after)
+    assert changed == ["mm/new.c", "mm/patched.c"]
+    kernel.renew(changed, after)
+    assert (after / "mm/patched.c").stat().st_mtime > 200
+    assert (after / "same.c").stat().st_mtime == 100
+
+
+def test_vermagic_comes_from_the_kernel_itself(tmp_path: Path) -> None:
+    at(tmp_path / "include/config/kernel.release", 1, "7.3.4-harness\n")
+    at(
+        tmp_path / "vmlinux",
+        1,
+        "\0Linux version 7.3.4-harness (x) \0" + "7.3.4-harness SMP preempt mod_unload \0rest\0",
+    )
+    assert kernel.find_vermagic(tmp_path) == "7.3.4-harness SMP preempt mod_unload "
+    at(tmp_path / "vmlinux", 1, "nothing")
+    with pytest.raises(InfrastructureError, match="vermagic"):
+        kernel.find_vermagic(tmp_path)
+
+
+def test_steps_announced_in_an_interrupted_build_count(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert kernel._announced(log) == set()
+    log.write_text("make: Entering\n  CC      a.o\n  CC [M]  b.o\nwarning: x\n  CC      a.o\n")
+    assert len(kernel._announced(log)) == 2
