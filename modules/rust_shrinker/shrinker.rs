@@ -294,7 +294,8 @@ impl CountObjects {
     ///   and so is `total_scan`: the objects are counted and never scanned, at any priority.
     /// - With more than `LONG_MAX / 4`, so also with `ULONG_MAX / 4`, a pass at priority 0 that
     ///   follows one whose work was deferred makes `total_scan` negative: it is not scanned.
-    /// - More than `LONG_MAX` is a negative `freeable`, for which the loop may never end.
+    /// - More than `LONG_MAX` is a negative `freeable`. With `LONG_MAX + 1` the loop asks to scan 0
+    ///   objects, which is not less than `freeable`, and never ends; no signal ends it either.
     ///
     /// One pass needs 6f to fit, and two tasks that defer their work at the same time leave up to
     /// 4f instead of 2f behind, so it is `LONG_MAX / 8`. That is no limit for a true count, of
@@ -447,7 +448,8 @@ impl ScanControl<'_> {
     pub unsafe fn from_raw(ptr: NonNull<bindings::shrink_control>) -> Self {
         // SAFETY: By the requirements of this function.
         // INVARIANT: `do_shrink_slab()` scans while at least a batch is left, or as much as was
-        // counted, and neither is 0; the `scan` file of debugfs ignores a 0.
+        // counted, and neither is 0 by the invariants of `CountObjects`; the `scan` file of debugfs
+        // ignores a 0.
         Self(unsafe { ShrinkControl::from_raw(ptr) })
     }
 

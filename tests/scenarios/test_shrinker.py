@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Scenarios of the shrinker thread (Alice Ryhl's patch, Simona Vetter's review), driven in a guest.
+
+The arithmetic they refer to is ``do_shrink_slab()`` in the kernel's ``mm/shrinker.c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from harness.drive.guest import Guest
+from harness.drive.scenario import scenario
+
+MODULE: Final = "rust_shrinker"
+DEBUGFS: Final = "/sys/kernel/debug/shrinker"
+CGROUPS: Final = "/sys/fs/cgroup"
+DROP_CACHES: Final = "/proc/sys/vm/drop_caches"
+BATCH: Final = 128
+"""SHRINK_BATCH: how many objects the kernel asks a shrinker to scan at once."""
+
+PATCH: Final = "shrinker v1, 2024-09-12"
+REVIEW: Final = "review of shrinker v1, 2024-09-13"
+
+
+def op(guest: Guest, words: str) -> dict[str, Any]:
+    """Have the module do something that must go well."""
+    return guest.must(MODULE, words)
+
+
+def counters(guest: Guest) -> dict[str, Any]:
+    return op(guest, "counters")
+
+
+def load(guest: Guest, name: str = MODULE, *, objects: int = 0) -> str:
+    """Load the module, register its shrinker as ``name``, fill the cache; the shrinker's debugfs folder."""
+    guest.insmod(MODULE)
+    op(guest, f"register {name}")
+    refill(guest, objects)
+    (folder,) = folders(guest, name)
+    return folder
+
+
+def refill(guest: Guest, objects: int) -> None:
+    """Have exactly ``objects`` objects in the cache, and all counters at 0."""
+    op(guest, "drain")
+    op(guest, f"populate {objects}")
+    op(guest, "reset")
+    guest.prove(counters(guest)["objects"] == objects, f"the cache has {objects} objects to begin with")
+
+
+def folders(guest: Guest, name: str) -> list[str]:
+    """The debugfs folders of the shrinkers called ``name``: the kernel appends a number to it."""
+    listed = guest.run(f"ls {DEBUGFS}").text.split()
+    guest.prove(bool(listed), "the kernel lists shrinkers in debugfs")
+    return [f"{DEBUGFS}/{folder}" for folder in listed if folder.rpartition("-")[0] == name]
+
+
+def drop_slab(guest: Guest) -> None:
+    """Have every shrinker shrink at priority 0, again while more than a little was freed."""
+    guest.write(DROP_CACHES, "2")
+
+
+@scenario(
+    "S01",
+    claim="A registered shrinker is in debugfs under its own name, and gone when it is unregistered",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s01_register(guest: Guest) -> None:
+    name = "s01%d%s"
+    guest.insmod(MODULE)
+    guest.prove(folders(guest, name) == [], "no shrinker has the name yet")
+
+    op(guest, f"register {name}")
+    found = folders(guest, name)
+    assert len(found) == 1, f"shrinkers called {name}: {found}"
+    assert guest.run(f"ls '{found[0]}'").text.split() == ["count", "scan"]
+    assert guest.op(MODULE, "register twice")["errno"] == "EBUSY"
+
+    op(guest, "populate 100")
+    drop_slab(guest)
+    before = counters(guest)
+    guest.prove(before["scan_calls"] > 0, "the callbacks run while the shrinker is registered")
+
+    op(guest, "unregister")
+    assert folders(guest, name) == []
+    op(guest, "populate 100")
+    drop_slab(guest)
+    after = counters(guest)
+    assert after["count_calls"] == before["count_calls"], "a callback ran after the end of the registration"
+    assert after["objects"] == 100
+
+    op(guest, f"register {name}")
+    guest.rmmod(MODULE)
+    assert folders(guest, name) == [], "unloading the module leaves the shrinker registered"
+
+
+def kmalloc_objects(guest: Guest) -> int:
+    """The objects in use in all kmalloc caches."""
+    lines = guest.read("/proc/slabinfo").splitlines()
+    used = [int(line.split()[1]) for line in lines if line.startswith("kmalloc-")]
+    guest.prove(bool(used), "the kernel counts the objects of its kmalloc caches")
+    return sum(used)
+
+
+def kmalloc_growth(guest: Guest, words: str, *, limit: int) -> int:
+    """How many kmalloc objects more are in use after an operation; above ``limit``, RCU is waited for."""
+    before = kmalloc_objects(guest)
+    op(guest, words)
+    for _ in range(10):
+        growth = kmalloc_objects(guest) - before
+        if growth <= limit:
+            break
+        guest.run("sleep 0.1")
+    return growth
+
+
+@scenario(
+    "S04",
+    claim="A builder that is dropped leaves nothing: no folder, no memory, no callback",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s04_dropped_builder(guest: Guest) -> None:
+    times = 5000
+    guest.insmod(MODULE)
+    op(guest, "populate 100")
+    op(guest, "abandon ghost 100")  # The caches take what they keep in stock anyway.
+
+    # Each has at least the shrinker and its deferred counts.
+    dropped = kmalloc_growth(guest, f"abandon ghost {times}", limit=times // 2)
+    assert dropped <= times // 2, f"{times} dropped builders left {dropped} objects behind"
+    assert folders(guest, "ghost") == []
+    drop_slab(guest)
+    seen = counters(guest)
+    assert (seen["count_calls"], seen["scan_calls"], seen["objects"]) == (0, 0, 100)
+
+    op(guest, "register real")
+    drop_slab(guest)
+    guest.prove(counters(guest)["scan_calls"] > 0, "a registered shrinker is called by the same means")
+    lost = kmalloc_growth(guest, f"forget ghost {times}", limit=times // 2)
+    guest.prove(lost >= 2 * times, f"{times} lost builders show in kmalloc's objects ({lost})")
+
+
+@scenario(
+    "S06",
+    claim="debugfs' count asks the shrinker and shows what it says, for the root cgroup",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s06_debugfs_count(guest: Guest) -> None:
+    folder = load(guest, objects=1000)
+    root = int(guest.run(f"stat -c %i {CGROUPS}").text)
+
+    shown = guest.read(f"{folder}/count").split()
+    assert shown == [str(root), "1000"], f"count says {shown}; the root cgroup is {root}"
+    seen = counters(guest)
+    assert (seen["count_calls"], seen["scan_calls"]) == (1, 0)
+    assert list(seen["callers"]) == ["cat"]
+
+    # Nothing to free is no line at all: for the kernel EMPTY is 0 here.
+    op(guest, "drain")
+    assert guest.read(f"{folder}/count").split() == []
+    assert counters(guest)["count_calls"] == 2
+
+
+@scenario(
+    "S07",
+    claim="debugfs' scan has the shrinker scan the number written, and refuses a cgroup and a wrong node",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s07_debugfs_scan(guest: Guest) -> None:
+    scan = load(guest, objects=1000) + "/scan"
+
+    guest.write(scan, "0 0 100")
+    seen = counters(guest)
+    assert (seen["scan_calls"], seen["count_calls"]) == (1, 0)
+    assert (seen["min_nr_to_scan"], seen["max_nr_to_scan"]) == (100, 100)
+    assert (seen["freed"], seen["objects"]) == (100, 900)
+
+    # The count file shows the root cgroup's number; this one wants 0 of a shrinker that knows no cgroups.
+    assert guest.try_write(scan, "1 0 100") == "EINVAL"
+    assert guest.try_write(scan, "0 99 100") == "EINVAL"
+    assert guest.try_write(scan, "0 -1 100") == "EINVAL"
+    assert guest.try_write(scan, "0 0") == "EINVAL"
+    guest.write(scan, "0 0 0")
+    assert counters(guest)["scan_calls"] == 1, "a scan of nothing, or a refused one, reached the shrinker"
+
+    guest.write(scan, "0 0 5000")
+    seen = counters(guest)
+    assert (seen["scan_calls"], seen["max_nr_to_scan"]) == (2, 5000)
+    assert (seen["freed"], seen["objects"]) == (1000, 0)
+
+
+@scenario(
+    "S08",
+    claim="drop_caches frees all objects, in batches of 128, until twice their number was scanned",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s08_drop_caches(guest: Guest) -> None:
+    load(guest, objects=1000)
+
+    drop_slab(guest)
+    seen = counters(guest)
+    assert (seen["freed"], seen["objects"], seen["stops"]) == (1000, 0, 0)
+    assert (seen["min_nr_to_scan"], seen["max_nr_to_scan"]) == (BATCH, BATCH)
+    # At priority 0 with the default seeks, 2 * 1000 are to be scanned: 15 batches, and 80 are left over,
+    # which is neither a batch nor as many as there are. What was freed calls for a second pass.
+    assert seen["count_calls"] >= 2
+    assert seen["scans_by_pass"] == [15] + [0] * (seen["count_calls"] - 1)
+    assert seen["other"] == {"counts": seen["count_calls"], "scans": 15}, "somebody else reclaimed, too"
+    # A plain system call: everything is allowed, and nothing is atomic.
+    assert (seen["fs_forbidden"], seen["atomic"]) == (0, 0)
+
+    # The objects are memory: it goes when they come, and comes back when they are shrunk.
+    size = 8192 * guest.target.arch.page_size
+    empty = guest.meminfo()["MemFree"]
+    refill(guest, 8192)
+    full = guest.meminfo()["MemFree"]
+    guest.prove(empty - full > size * 9 // 10, f"the objects take memory ({empty - full} of {size} bytes)")
+    drop_slab(guest)
+    back = guest.meminfo()["MemFree"] - full
+    # Each CPU keeps some freed pages at hand, which do not count as free: 8 MB of them were seen.
+    assert back > size // 2, f"shrinking {size} bytes of pages gave {back} back"
+
+
+def squeeze(guest: Guest, name: str) -> dict[str, Any]:
+    """Take memory and lock it until the cache is empty or memory is; give it back; the counters then."""
+    load = guest.pages(name)
+    seen = counters(guest)
+    while seen["objects"]:
+        free = guest.meminfo()["MemFree"]
+        assert free > 2 << 20, f"{seen['objects']} objects are left with {free} bytes of memory free"
+        # Half of what is left, but no less than a megabyte.
+        load.hold(max(free // 2, 1 << 20) // guest.target.arch.page_size)
+        seen = counters(guest)
+    load.exit()
+    return seen
+
+
+@scenario(
+    "S09",
+    claim="Under real pressure kswapd and direct reclaim scan until no object is left, before any OOM kill",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s09_pressure(guest: Guest) -> None:
+    load(guest)
+    before = guest.vmstat()
+    ways = {"kswapd": 0, "direct": 0}
+    callers: set[str] = set()
+
+    # Which of the two comes first to the objects is a matter of luck: up to 5 times.
+    for turn in range(5):
+        refill(guest, 8192)
+        seen = squeeze(guest, f"w{turn}")
+        assert (seen["objects"], seen["freed"]) == (0, 8192)
+        assert (seen["other"], seen["atomic"]) == ({"counts": 0, "scans": 0}, 0)
+        ways = {way: scans + seen[way]["scans"] for way, scans in ways.items()}
+        callers |= seen["callers"].keys()
+        if all(ways.values()):
+            break
+
+    after = guest.vmstat()
+    guest.prove(stalls(after) > stalls(before), "an allocation had to reclaim for itself")
+    assert all(ways.values()), f"scans by the way they came: {ways}"
+    assert {"kswapd0", "pages"} <= callers, f"the callbacks ran in {sorted(callers)}"
+    assert after["slabs_scanned"] > before["slabs_scanned"]
+    assert after["oom_kill"] == before["oom_kill"]
+
+
+def stalls(vmstat: Mapping[str, int]) -> int:
+    """How often an allocation went into direct reclaim."""
+    return sum(count for name, count in vmstat.items() if name.startswith("allocstall_"))
+
+
+@scenario(
+    "S11",
+    claim="Reclaim of a child cgroup does not call a shrinker that is not aware of cgroups",
+    thread=REVIEW,
+    modules=(MODULE,),
+)
+def test_s11_child_cgroup(guest: Guest) -> None:
+    load(guest, objects=1000)
+    guest.swap_on()
+    pages = guest.pages("w0")
+    pages.map(4096)
+    pages.fill(seed=11, low=4096, high=4096)
+    guest.prove(pages.swapped() == 0, "the workload's pages are in memory")
+
+    guest.write(f"{CGROUPS}/load/memory.reclaim", "4M")
+    by_reclaim = pages.swapped()
+    guest.prove(by_reclaim >= 512, f"the cgroup was reclaimed ({by_reclaim} pages)")
+    guest.write(f"{CGROUPS}/load/memory.max", "6M")
+    guest.prove(pages.swapped() >= by_reclaim + 512, "the cgroup was reclaimed for its limit, too")
+    seen = counters(guest)
+    assert (seen["count_calls"], seen["scan_calls"], seen["objects"]) == (0, 0, 1000)
+
+    # The same for the root cgroup. That it cannot get all that was asked for (EAGAIN) is no matter.
+    guest.try_write(f"{CGROUPS}/memory.reclaim", "8M")
+    seen = counters(guest)
+    guest.prove(seen["count_calls"] > 0 and seen["scan_calls"] > 0, "reclaim of the root cgroup calls it")
+    assert pages.verify() == 0
+
+
+def drop_twice(guest: Guest, variant: str) -> list[bool]:
+    """Fill the cache and drop caches, twice, with a new shrinker that answers like ``variant``.
+
+    Whether the objects were freed, each time.
+    """
+    op(guest, "unregister")
+    op(guest, "register")
+    op(guest, f"variant {variant}")
+    freed = []
+    for _ in range(2):
+        refill(guest, 1000)
+        drop_slab(guest)
+        seen = counters(guest)
+        guest.prove(seen["count_calls"] > 0 and seen["variant"] == variant, f"{variant} was asked to count")
+        assert (seen["objects"] == 0) == (seen["scan_calls"] > 0), seen
+        freed.append(seen["scan_calls"] > 0)
+    return freed
+
+
+@scenario(
+    "S16",
+    claim="A count of ULONG_MAX/2 is never scanned, ULONG_MAX/4 not after deferred work, ours always",
+    thread=REVIEW,
+    modules=(MODULE,),
+)
+def test_s16_greatest_count(guest: Guest) -> None:
+    load(guest, objects=1000)
+    raw = op(guest, "raw")
+    ulong_max = raw["usize_max"]
+    assert raw["count_max"] == raw["count_of_usize_max"] == ulong_max // 2 // 8
+    assert raw["scan_max"] == raw["scan_of_usize_max"] == raw["count_max"]
+
+    for variant, claimed in (
+        ("count_half_max", ulong_max // 2),
+        ("count_quarter_max", ulong_max // 4),
+        ("count_max", raw["count_max"]),
+    ):
+        op(guest, f"variant {variant}")
+        (folder,) = folders(guest, MODULE)
+        said = int(guest.read(f"{folder}/count").split()[1])
+        guest.prove(said == claimed, f"{variant} says {claimed} ({said})")
+
+    # 2 * LONG_MAX is -2, and so is what there is to scan.
+    assert drop_twice(guest, "count_half_max") == [False, False]
+    # Nor does any other priority help: reclaim begins at 12.
+    guest.try_write(f"{CGROUPS}/memory.reclaim", "8M")
+    seen = counters(guest)
+    guest.prove(seen["direct"]["counts"] > 0, "reclaim asked for the count, too")
+    assert (seen["scan_calls"], seen["objects"]) == (0, 1000)
+
+    # What the first pass defers, nearly LONG_MAX, and as much again for the second, is -4.
+    assert drop_twice(guest, "count_quarter_max") == [True, False]
+    assert drop_twice(guest, "count_max") == [True, True]
+    assert drop_twice(guest, "none") == [True, True]
+
+
+@scenario(
+    "S20",
+    claim="ScanObjects::STOP ends the pass: one scan for each count, and nothing is taken for freed",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_s20_stop(guest: Guest) -> None:
+    load(guest, objects=1000)
+    raw = op(guest, "raw")
+    assert raw["scan_stop"] == raw["usize_max"], "STOP is not SHRINK_STOP"
+
+    op(guest, "variant scan_stop")
+    drop_slab(guest)
+    seen = counters(guest)
+    passes = seen["count_calls"]
+    guest.prove(0 < passes <= 16, f"there were passes, and few enough to look at each ({passes})")
+    assert seen["scans_by_pass"] == [1] * passes
+    assert (seen["scan_calls"], seen["stops"]) == (passes, passes)
+    assert (seen["freed"], seen["objects"]) == (0, 1000)
+
+    # What was put off is scanned when it goes again.
+    op(guest, "variant none")
+    op(guest, "reset")
+    drop_slab(guest)
+    seen = counters(guest)
+    guest.prove(seen["scans_by_pass"][0] > 1, "without STOP a pass is more than one scan")
+    assert (seen["freed"], seen["objects"], seen["stops"]) == (1000, 0, 0)
