@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ from harness.errors import DeadlineExpired, InfrastructureError
 _TAIL_LINES: Final = 20
 _KEEP_BYTES: Final = 8 << 20
 """Of a program's output so much is kept: its end."""
+_NOT_FOUND: Final = 127
 _GRACE_SECONDS: Final = 3.0
 """Compilers and make get so long to remove what they have half written."""
 
@@ -62,7 +64,7 @@ def run(
     program = name or Path(argv[0]).name
     try:
         process = subprocess.Popen(
-            list(argv),
+            [*_dies_with_us(argv[0]), *argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -72,19 +74,32 @@ def run(
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise InfrastructureError(
-            f"there is no program {argv[0]!r}", "harness doctor says what to install"
-        ) from None
+        raise no_program(argv[0]) from None
     try:
         output = _collect(process, program, deadline, log, on_line)
         status = process.wait()
     finally:
         stop(process)
+    if status == _NOT_FOUND and not Path(argv[0]).exists() and shutil.which(argv[0]) is None:
+        raise no_program(argv[0])
     if status != 0:
         if "No space left on device" in output:
             raise no_space(cwd or Path.cwd())
         raise CommandFailed(program, status, output, log)
     return output
+
+
+def no_program(name: str) -> InfrastructureError:
+    """The error for a program that this machine does not have."""
+    return InfrastructureError(f"there is no program {name!r}", "harness doctor says what to install")
+
+
+def _dies_with_us(program: str) -> list[str]:
+    """What makes a program end when we are killed. bwrap sees to that itself (--die-with-parent)."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or Path(program).name == "bwrap":
+        return []
+    return [setpriv, "--pdeathsig", "TERM", "--"]
 
 
 def _collect(

@@ -30,7 +30,7 @@ from harness.progress import Progress
 STAGE: Final = Path("/build/modules")
 _RECIPE: Final = "module 1"
 _BUILD_SECONDS: Final = 900
-_KEEP: Final = 30
+_KEEP: Final = 8
 _PRODUCTS: Final = re.compile(
     r".*\.(?:o|a|ko|mod|mod\.c|rmeta|symvers|order)|\..*\.(?:cmd|d)|modules\.order|\.tmp_.*|__pycache__|.*~|\..*\.sw.|\.git"
 )
@@ -95,7 +95,7 @@ def build_module(
         common = path.parent / "common"
         with progress.step(f"module {path.name}: compiling"):
             store.make("module", name, lambda there: _build(path, common, kernel, store, root, there))
-        store.forget("module", keep=_KEEP)
+        store.forget("module", keep=_KEEP, prefix=f"{path.name}-")
     store.touch("module", name)
     return _load(store.path("module", name), key)
 

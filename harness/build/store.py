@@ -18,6 +18,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ from harness.errors import InfrastructureError
 
 _MANIFEST: Final = ".artefact.json"
 _TEMPORARY: Final = ".tmp-"
+_PATIENCE_SECONDS: Final = 2.0
+"""Whoever waits longer for a lock is told so."""
 _SMALL_TREE: Final = 64
 """Up to so many files are flushed one by one; above that the file system is told to flush itself."""
 
@@ -214,17 +217,28 @@ class Store:
     def lock(self, kind: str, key: str) -> Iterator[None]:
         """Nobody else holds the lock of this name meanwhile. The system frees it when a process dies."""
         lock = FileLock(self._lock_file(kind, key))
-        with lock:
+        try:
+            lock.acquire(timeout=_PATIENCE_SECONDS)
+        except Timeout:
+            print(f"waiting for another process that works on {kind} {key}", file=sys.stderr, flush=True)
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def touch(self, kind: str, key: str) -> None:
         """Remember that an artefact is in use, so that :meth:`forget` spares it."""
         with suppress(OSError):
             os.utime(self.path(kind, key) / _MANIFEST)
 
-    def forget(self, kind: str, *, keep: int, idle_seconds: float = 3600.0) -> None:
-        """Remove artefacts of ``kind`` beyond the ``keep`` used last; never one used a moment ago."""
-        artefacts = [path for path in self._artefacts(kind) if (path / _MANIFEST).exists()]
+    def forget(self, kind: str, *, keep: int, prefix: str = "", idle_seconds: float = 3600.0) -> None:
+        """Remove artefacts of ``kind`` beyond the ``keep`` used last; never one used a moment ago.
+
+        Only those are looked at whose key begins with ``prefix``.
+        """
+        mine = [path for path in self._artefacts(kind) if path.name.startswith(prefix)]
+        artefacts = [path for path in mine if (path / _MANIFEST).exists()]
         artefacts.sort(key=lambda path: (path / _MANIFEST).stat().st_mtime, reverse=True)
         for path in artefacts[keep:]:
             if time.time() - (path / _MANIFEST).stat().st_mtime > idle_seconds:

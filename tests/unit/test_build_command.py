@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -78,3 +80,22 @@ def test_ctrl_c_ends_the_program(tmp_path: Path) -> None:
         run(["sh", "-c", f"sleep 1000 & echo $! $$ > {pids}; wait"], deadline=soon())
     assert time.monotonic() - started < 5
     assert not any(psutil.pid_exists(int(pid)) for pid in pids.read_text().split())
+
+
+def test_programs_end_when_we_are_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    code = (
+        "from harness.build.command import run\nfrom harness.deadline import Deadline\n"
+        f"run(['sh', '-c', 'echo $$ > {pid_file}; exec sleep 1000'], deadline=Deadline.after(100, 'x'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    end = time.monotonic() + 10
+    while not (pid_file.exists() and pid_file.read_text().strip()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    pid = int(pid_file.read_text())
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end, "the program lives on"
+        time.sleep(0.02)

@@ -139,6 +139,7 @@ def test_forget_keeps_the_newest_and_what_is_in_use(tmp_path: Path) -> None:
         past = time.time() - 10_000 + number
         os.utime(path / ".artefact.json", (past, past))
     store.touch("thing", "key0")
+    store.forget("thing", keep=0, prefix="other")
     store.forget("thing", keep=2)
     assert sorted(path.name for path in (tmp_path / "thing").iterdir()) == ["key0", "key3"]
     store.forget("thing", keep=0)
