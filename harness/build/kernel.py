@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
@@ -268,7 +269,7 @@ class _Build:
                     ],
                     deadline=Deadline.after(_CONFIGURE_SECONDS, "copying an earlier kernel"),
                 )
-                renew(changed_files(tree, self.source.path), self.source.path)
+                align_times(tree, self.source.path)
                 (self.scratch / "seeded").touch()
                 temporary.rename(self.output)
 
@@ -301,15 +302,30 @@ def _seeds(store: Store, target: str, toolchain: str) -> list[tuple[Path, Path]]
     return [(path, tree) for _, path, tree in sorted(found, reverse=True)]
 
 
-def changed_files(before: Path, after: Path) -> list[str]:
-    """Files of ``after`` that ``before`` does not have with the same size and time."""
-    old = _files(before)
-    return sorted(name for name, facts in _files(after).items() if old.get(name) != facts)
+def align_times(before: Path, after: Path) -> int:
+    """Let make see what changed from one tree to another; the number of files that did.
+
+    make compares times only, and those of a tree say when it was unpacked or patched: going back to
+    an older patch would compile nothing, and an unpacked git reference everything. So a file that is
+    as it was before gets its time of before, and any other the time of now.
+    """
+    changed = 0
+    for name in _names(after):
+        old, new = before / name, after / name
+        if _same_file(old, new):
+            facts = old.lstat()
+            times = (facts.st_atime_ns, facts.st_mtime_ns)
+            if new.lstat().st_mtime_ns != facts.st_mtime_ns:
+                os.utime(new, ns=times, follow_symlinks=False)
+        else:
+            os.utime(new, follow_symlinks=False)
+            changed += 1
+    return changed
 
 
-def _files(tree: Path) -> dict[str, tuple[int, int]]:
+def _names(tree: Path) -> Iterator[str]:
+    """The files of a tree, relative to it."""
     base = os.fspath(tree)
-    found: dict[str, tuple[int, int]] = {}
     stack = [base]
     while stack:
         with os.scandir(stack.pop()) as entries:
@@ -317,16 +333,21 @@ def _files(tree: Path) -> dict[str, tuple[int, int]]:
                 if entry.is_dir(follow_symlinks=False):
                     stack.append(entry.path)
                 else:
-                    facts = entry.stat(follow_symlinks=False)
-                    found[entry.path[len(base) + 1 :]] = (facts.st_size, facts.st_mtime_ns)
-    return found
+                    yield entry.path[len(base) + 1 :]
 
 
-def renew(names: list[str], tree: Path) -> None:
-    """Give files the time of now. make compares times only, and a tree that went back to an older
-    patch has files that are older than the objects made from the newer one."""
-    for name in names:
-        os.utime(tree / name, follow_symlinks=False)
+def _same_file(old: Path, new: Path) -> bool:
+    try:
+        one, two = old.lstat(), new.lstat()
+        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino):
+            return True
+        if (one.st_mode, one.st_size) != (two.st_mode, two.st_size):
+            return False
+        if stat.S_ISLNK(one.st_mode):
+            return os.readlink(old) == os.readlink(new)
+        return old.read_bytes() == new.read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def find_vermagic(output: Path) -> str:

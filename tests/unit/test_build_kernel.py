@@ -32,20 +32,24 @@ def test_half_written_objects_are_removed(tmp_path: Path) -> None:
     assert without.exists(), "kbuild would not make it again"
 
 
-def test_changed_files_are_found_and_renewed(tmp_path: Path) -> None:
+def test_times_say_what_changed(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
-    at(before / "same.c", 100)
+    at(before / "linked.c", 100)
     after.mkdir()
-    os.link(before / "same.c", after / "same.c")
-    at(before / "mm/patched.c", 200)
-    at(after / "mm/patched.c", 100)
+    os.link(before / "linked.c", after / "linked.c")
+    at(before / "mm/unpacked_again.c", 200)
+    at(after / "mm/unpacked_again.c", 300)
+    at(before / "mm/patched.c", 200, "patched")
+    at(after / "mm/patched.c", 100, "earlier")
     at(after / "mm/new.c", 100)
     at(before / "mm/gone.c", 100)
-    changed = kernel.changed_files(before, after)
-    assert changed == ["mm/new.c", "mm/patched.c"]
-    kernel.renew(changed, after)
-    assert (after / "mm/patched.c").stat().st_mtime > 200
-    assert (after / "same.c").stat().st_mtime == 100
+    (before / "link").symlink_to("linked.c")
+    (after / "link").symlink_to("mm/patched.c")
+    assert kernel.align_times(before, after) == 3
+    times = {path.relative_to(after).as_posix(): path.lstat().st_mtime for path in after.rglob("*")}
+    assert times["linked.c"] == 100
+    assert times["mm/unpacked_again.c"] == 200
+    assert min(times["mm/patched.c"], times["mm/new.c"], times["link"]) > 1_000_000
 
 
 def test_vermagic_comes_from_the_kernel_itself(tmp_path: Path) -> None:
