@@ -55,6 +55,15 @@ pub const DEFAULT_SEEKS: u32 = bindings::DEFAULT_SEEKS;
 /// constructed between the two. A builder that is dropped gives the shrinker back; no callback of it
 /// has ever run.
 ///
+/// # Flags
+///
+/// Shrinkers made here have none of C's flags. There are `SHRINKER_NUMA_AWARE`,
+/// `SHRINKER_MEMCG_AWARE` and, for the latter only, `SHRINKER_NONSLAB`. With the first two the kernel
+/// asks for the objects of one node or of one memory cgroup, and expects the callbacks to look at
+/// `nid` and `memcg` of their `struct shrink_control`. [`ShrinkControl`] does not show these, so a
+/// shrinker with such a flag would give the same answer once for each node and each cgroup, and be
+/// scanned far too much. There can be flags when there is a safe way to get at the two.
+///
 /// # Invariants
 ///
 /// `shrinker` points to a shrinker that is not registered and that nobody else refers to.
@@ -68,14 +77,7 @@ unsafe impl Send for ShrinkerBuilder {}
 unsafe impl Sync for ShrinkerBuilder {}
 
 impl ShrinkerBuilder {
-    /// The flags of every shrinker made here.
-    ///
-    /// There are `SHRINKER_NUMA_AWARE`, `SHRINKER_MEMCG_AWARE` and, for the latter only,
-    /// `SHRINKER_NONSLAB`. With the first two the kernel asks for the objects of one node or of one
-    /// memory cgroup, and expects the callback to look at `nid` and `memcg` of its
-    /// `struct shrink_control`. [`ShrinkControl`] does not show them, so a shrinker with such a flag
-    /// would answer the same question once for each node and each cgroup and be scanned far too
-    /// much. It is 0 until there is a safe way to get at them.
+    /// See the type's documentation.
     const FLAGS: u32 = 0;
 
     /// Allocates a shrinker. May sleep.
@@ -265,9 +267,9 @@ impl CountObjects {
     ///
     /// For a shrinker that is aware of memory cgroups this is more than [`UNKNOWN`](Self::UNKNOWN):
     /// the kernel does not ask again for that cgroup until it is told of a new object
-    /// (`set_shrinker_bit()`). The shrinkers here are not aware of them
-    /// ([`ShrinkerBuilder::FLAGS`]), and for these the kernel takes both for 0: `shrink_slab()` in
-    /// `mm/shrinker.c` and the `count` file of debugfs. So nothing is lost by telling the truth.
+    /// (`set_shrinker_bit()`). Shrinkers made by [`ShrinkerBuilder`] are not aware of them, and for
+    /// these the kernel takes both for 0: `shrink_slab()` in `mm/shrinker.c` and the `count` file of
+    /// debugfs. So nothing is lost by telling the truth.
     pub const EMPTY: Self = Self {
         value: SHRINK_EMPTY,
     };

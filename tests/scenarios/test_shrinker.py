@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from harness.drive.guest import Guest
 from harness.drive.scenario import scenario
+from harness.errors import GuestLost
 
 MODULE: Final = "rust_shrinker"
 DEBUGFS: Final = "/sys/kernel/debug/shrinker"
@@ -123,7 +124,7 @@ def kmalloc_growth(guest: Guest, words: str, *, limit: int) -> int:
     modules=(MODULE,),
 )
 def test_s04_dropped_builder(guest: Guest) -> None:
-    times = 5000
+    times = 2000
     guest.insmod(MODULE)
     op(guest, "populate 100")
     op(guest, "abandon ghost 100")  # The caches take what they keep in stock anyway.
@@ -230,12 +231,18 @@ def test_s08_drop_caches(guest: Guest) -> None:
 def squeeze(guest: Guest, name: str) -> dict[str, Any]:
     """Take memory and lock it until the cache is empty or memory is; give it back; the counters then."""
     load = guest.pages(name)
+    # If it comes to that, a failure is a process killed and not a guest that panics for want of one.
+    guest.run(f"echo 1000 > /proc/$(cat /run/{name}.pid)/oom_score_adj")
     seen = counters(guest)
     while seen["objects"]:
         free = guest.meminfo()["MemFree"]
         assert free > 2 << 20, f"{seen['objects']} objects are left with {free} bytes of memory free"
         # Half of what is left, but no less than a megabyte.
-        load.hold(max(free // 2, 1 << 20) // guest.target.arch.page_size)
+        pages = max(free // 2, 1 << 20) // guest.target.arch.page_size
+        try:
+            load.hold(pages)
+        except GuestLost:
+            raise AssertionError(f"out of memory with {counters(guest)['objects']} objects left") from None
         seen = counters(guest)
     load.exit()
     return seen
