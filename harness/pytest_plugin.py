@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -20,12 +20,14 @@ from harness import targets
 from harness.drive.guest import Guest
 from harness.drive.runner import ScenarioRun, impossible
 from harness.drive.scenario import scenario_of
-from harness.drive.workbench import Workbench
 from harness.errors import HarnessError
 from harness.judge.verdict import Result, Verdict
 from harness.progress import Progress, quiet
 from harness.report import junit, results, terminal
 from harness.settings import evidence_dir
+
+if TYPE_CHECKING:
+    from harness.drive.workbench import Workbench
 
 PROPERTY: Final = "harness-result"
 COLLECTOR: Final = "harness-collector"
@@ -66,6 +68,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def workbench(pytestconfig: pytest.Config) -> Workbench:
     """What the session's scenarios stand on; built on first use."""
+    # Unit tests need neither QEMU nor a toolchain, nor the time to import what drives them.
+    from harness.drive.workbench import Workbench
+
     worker = hasattr(pytestconfig, "workerinput")
     modules = [Path(name) for name in pytestconfig.option.module]
     return Workbench(modules, pytestconfig.option.tree, quiet() if worker else Progress())
