@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from harness.judge.meminfo import Sample, Series
@@ -154,7 +155,7 @@ def counters_never_decrease(
     """Counters of events only grow."""
     problems = []
     compared = False
-    for before, after in zip(series.samples, series.samples[1:], strict=False):
+    for before, after in pairwise(series.samples):
         for names, old, new in ((vmstat, before.vmstat, after.vmstat), (zswap, before.zswap, after.zswap)):
             for counter in names:
                 if counter in old and counter in new:
@@ -171,7 +172,7 @@ def sample_gaps(series: Series, at_most: float) -> list[Problem]:
         return [_nothing("sample_gaps", "fewer than two samples")]
     return [
         Problem("sample_gaps", f"no sample for {after.at - before.at:.2f} s", before.at, vacuous=True)
-        for before, after in zip(series.samples, series.samples[1:], strict=False)
+        for before, after in pairwise(series.samples)
         if after.at - before.at > at_most
     ][:5]
 

@@ -15,7 +15,9 @@ _PLACE = r"(?P<function>[\w.$]+)\+(?P<offset>0x[0-9a-f]+/0x[0-9a-f]+)(?: \[(?P<m
 _FRAME: Final = re.compile(
     r"(?: *|kmemleak: +)(?:\[<[0-9a-f]+>\] )?(?P<doubt>\? )?" + _PLACE + r"(?: \([A-Z]+\))?$"
 )
-_ARM_FRAME: Final = re.compile(r" *(?:\[<[0-9a-f]+>\] )?\(?(?P<function>[\w.$]+)\)? from .*\+0x[0-9a-f]+")
+_ARM_FRAME: Final = re.compile(
+    r" *(?:\[<[0-9a-f]+>\] )?\(?(?P<function>[\w.$]+)(?: \[(?P<module>\w+)\])?\)? from .*\+0x[0-9a-f]+"
+)
 _PC: Final = re.compile(r"(?:RIP: [0-9a-f]{4}:|EIP: (?:[0-9a-f]{4}:)?|pc : |PC is at )" + _PLACE)
 _TRACE: Final = re.compile(r"Call [Tt]race:|Backtrace: |  backtrace \(crc|kmemleak:   backtrace")
 _WITHIN: Final = re.compile(r" </?[A-Z_#0-9]+>$|.*Call [Tt]race:")
@@ -46,12 +48,12 @@ _HELPERS: Final = re.compile(
     r"|print_unlock|print_freed_lock|__lock_release|register_lock_class|assign_lock_key|valid_state|mark_usage|mark_held"
     r"|spin_dump|spin_bug|do_raw_spin|_raw_spin|_raw_read|_raw_write|rwlock_bug|queued_spin|native_queued"
     r"|__might_resched|__might_sleep|__might_fault|__cant_|__schedule|schedule|preempt_schedule|io_schedule"
-    r"|__schedule_bug|mutex_lock|__mutex|mutex_unlock|down_read|down_write|__down|rwsem_|wait_for_|do_wait_for|__wait_for"
+    r"|__schedule_bug|msleep|usleep_range|mutex_lock|__mutex|mutex_unlock|down_read|down_write|__down|rwsem_|wait_for_|do_wait_for|__wait_for"
     r"|watchdog_|__hrtimer|hrtimer_|__sysvec|sysvec_|asm_sysvec|rcu_|print_cpu_stall|print_other_cpu|check_cpu_stall"
     r"|sched_show_task|nmi_|trigger_|irq_work|__irq_|handle_irq|handle_softirqs|tick_|update_process_times"
     r"|memcpy|memset|memmove|__memcpy|__memset|__memmove|memcmp|strlen|strcpy|strcmp|copy_from_|copy_to_|__arch_copy"
-    r"|dump_page|__dump_page|oom_kill|out_of_memory|warn_alloc|__alloc_pages|__alloc_frozen|alloc_pages|alloc_frozen"
-    r"|printk|_printk|vprintk|console_|trace_hardirqs|__sanitizer_)"
+    r"|dump_page|__dump_page|dump_header|oom_kill|out_of_memory|warn_alloc|__alloc_pages|__alloc_frozen|alloc_pages|alloc_frozen"
+    r"|fs_reclaim_|might_alloc|printk|_printk|vprintk|console_|trace_hardirqs|__sanitizer_)"
 )
 # Where an entry into the kernel ends: nothing above it is anybody's fault.
 _SUFFIX: Final = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)\b.*$")
@@ -109,8 +111,9 @@ def stack_of(lines: Iterable[str]) -> tuple[Frame, ...]:
         elif bare:
             bare_done = True
     found = stack or bare
-    if place is not None and (not found or found[0] != place):
-        found = [place, *found]
+    if place is not None:
+        same = bool(found) and found[0].function == place.function and found[0].offset in ("", place.offset)
+        found = [place, *found[same:]]
     return tuple(found)
 
 

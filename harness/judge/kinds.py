@@ -131,7 +131,7 @@ HEADERS: Final[tuple[Header, ...]] = (
     _header(
         Kind.KFENCE,
         "BUG: KFENCE",
-        r"BUG: KFENCE: (?P<what>[\w-]+(?: [\w-]+)*?)" + _IN + "$",
+        r"BUG: KFENCE: (?P<what>[\w-]+(?: [\w-]+)*?)" + _IN + r"(?: \[[^\]]*\])?$",
         "KFENCE: {what}",
         end=BANNER_END,
     ),
@@ -519,7 +519,7 @@ CONSEQUENCE: Final = re.compile(
 FATAL: Final = re.compile(r"Kernel panic - not syncing")
 
 BODY: Final = re.compile(
-    r" ?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+| </?[A-Z_#]+>$| [\w.$]+ from [\w.$]+\+0x"
+    r"(?:kmemleak:)? *(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+| </?[A-Z_#]+>$| [\w.$]+(?: \[\w+\])? from "
     r"|\[<[0-9a-f]+>\]|(?:RIP|EIP|pc |lr |sp |PC is|LR is|CPU|CR2|Code|PGD|#PF|Comm|Tainted)\b.*[:0-9]"
     r"|Workqueue: "
     r"|R[A-Z0-9]{2}: |[FC]S: +[0-9a-f]|x\d+ *: [0-9a-f]{16}|r\d+ ?: [0-9a-f]{8}|Call [Tt]race:|Backtrace:"
@@ -532,6 +532,6 @@ BODY: Final = re.compile(
     r"|(?:Object|Redzone|Padding|Bytes b4) +[0-9a-f]"
     r"|FIX |Process .* \(pid:|Stack: \(0x|[0-9a-f]{4}: (?:[0-9a-f]{8} ?)|Exception stack|Mem abort info"
     r"|Data abort info|  \w+ = |swapper pgtable|task:\S+ +state:|NMI backtrace|Sending NMI"
-    r"|  backtrace \(crc|kfence-#|Register r\d+ information"
+    r"|(?:kmemleak:)?   *(?:backtrace \(crc|comm \")|kfence-#|Register r\d+ information"
 )
 """Lines that only a report prints. A report reaches to the last of them."""

@@ -35,11 +35,11 @@ Decoder = Callable[[Report], Sequence[str]]
 """A report's frames with file and line, for a person."""
 
 
-def print_results(
+def show(
     results: Sequence[Result],
+    evidence: Path | None = None,
     console: Console | None = None,
     *,
-    evidence: Path | None = None,
     seconds: float | None = None,
     decode: Decoder | None = None,
 ) -> None:
