@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can still be learned from a guest that does not answer, before it is killed.
+
+The registers come from QEMU and need nothing of the guest. The blocked tasks and the back traces of
+all processors come from the kernel, asked by magic system requests on the console's serial line; a
+kernel that has interrupts off everywhere does not answer those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from harness.boot.machine import Machine
+
+REPORT: Final = "hang.txt"
+KEY_SECONDS: Final = 0.01
+"""Between two keys: the guest's serial port takes the break before the key, not both at once."""
+_KEYS: Final = "wl"
+_ANSWER_SECONDS: Final = 2.0
+_QUIET_SECONDS: Final = 0.2
+_POLL_SECONDS: Final = 0.02
+
+
+def save(machine: Machine, what: str) -> Path:
+    """Write down all that can be learned; where. Never raises for a guest or QEMU that does not answer.
+
+    What the kernel says only because it was asked goes to the report and not to the console's log:
+    there it would look like a crash.
+    """
+    parts = [f"time was up: {what}\n"]
+    for command in ("info status", "info cpus", "info registers -a"):
+        try:
+            answer = machine.qmp.monitor(command, deadline=Deadline.after(_ANSWER_SECONDS, command))
+        except InfrastructureError as error:
+            answer = str(error)
+        parts.append(f"\n== {command}\n{answer}")
+    parts.append(f"\n== sysrq {_KEYS}\n{_ask_kernel(machine)}")
+    report = machine.evidence / REPORT
+    report.write_text("".join(parts).replace("\r", ""), encoding="utf-8", errors="replace")
+    return report
+
+
+def _ask_kernel(machine: Machine) -> str:
+    """What the kernel answers to the system requests, cut out of the console's log."""
+    before = machine.console.stat().st_size
+    limit = Deadline.after(_ANSWER_SECONDS, "the kernel answers a sysrq", slowdown=machine.slowdown)
+    try:
+        machine.send_sysrq(_KEYS)
+        size, since = before, time.monotonic()
+        while not limit.expired and (size == before or time.monotonic() - since < _QUIET_SECONDS):
+            time.sleep(_POLL_SECONDS)
+            if (now := machine.console.stat().st_size) != size:
+                size, since = now, time.monotonic()
+    except InfrastructureError as error:
+        return str(error)
+    with machine.console.open("rb") as file:
+        file.seek(before)
+        said = file.read()
+    with contextlib.suppress(OSError):
+        os.truncate(machine.console, before)
+    return said.decode("utf-8", "replace") or "the kernel did not answer\n"
