@@ -354,7 +354,7 @@ def find_vermagic(output: Path) -> str:
     """The string that a module's vermagic must equal: vermagic[] of kernel/module/main.c, from vmlinux."""
     release = (output / "include/config/kernel.release").read_bytes().strip()
     with (output / "vmlinux").open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        if (found := re.search(rb"\0(" + re.escape(release) + rb" [\w. ]*)\0", content)) is None:
+        if (found := re.search(rb"(?<![ -~])(" + re.escape(release) + rb" [\w. ]*)\0", content)) is None:
             raise InfrastructureError(f"the kernel {release.decode()} holds no vermagic")
         return bytes(found.group(1)).decode()
 

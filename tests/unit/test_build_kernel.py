@@ -57,7 +57,7 @@ def test_vermagic_comes_from_the_kernel_itself(tmp_path: Path) -> None:
     at(
         tmp_path / "vmlinux",
         1,
-        "\0Linux version 7.3.4-harness (x) \0" + "7.3.4-harness SMP preempt mod_unload \0rest\0",
+        "\0Linux version 7.3.4-harness (x) \0" + "\xff7.3.4-harness SMP preempt mod_unload \0rest\0",
     )
     assert kernel.find_vermagic(tmp_path) == "7.3.4-harness SMP preempt mod_unload "
     at(tmp_path / "vmlinux", 1, "nothing")
