@@ -82,10 +82,8 @@ class Qmp:
         """QEMU's version, as it introduced itself."""
         if self._client.greeting is None:
             return ""
-        about = self._client.greeting.QMP.version
-        return (
-            f"{about['qemu']['major']}.{about['qemu']['minor']}.{about['qemu']['micro']} {about['package']}"
-        )
+        about: Any = self._client.greeting.QMP.version
+        return "{major}.{minor}.{micro}".format(**about["qemu"]) + f" {about['package']}"
 
     def wait_for(self, name: str, field: str, values: Collection[str], deadline: Deadline) -> str:
         """The value of ``field`` in the first event ``name`` where it is one of ``values``, past ones too.
