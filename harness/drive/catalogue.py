@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from harness.drive.scenario import Scenario, scenario_of
@@ -36,18 +38,27 @@ def catalogue() -> tuple[Entry, ...]:
     """Every scenario, in the order of the ids."""
     found: list[Entry] = []
     for path in sorted(SCENARIOS.glob("test_*.py")):
-        spec = importlib.util.spec_from_file_location(f"harness_catalogue_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            continue
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for name, value in vars(module).items():
+        for name, value in vars(_load(path)).items():
             if (scenario := scenario_of(value)) is not None:
                 found.append(Entry(scenario, path, name))
     ids = [entry.scenario.id for entry in found]
     if twice := {name for name in ids if ids.count(name) > 1}:
         raise UserError(f"two scenarios are called {sorted(twice)[0]}", "give each its own id")
     return tuple(sorted(found, key=lambda entry: entry.scenario.sort_key))
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"harness_catalogue_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    return module
 
 
 def select(words: Sequence[str]) -> tuple[Entry, ...]:
