@@ -42,7 +42,7 @@ mod variants;
 module! {
     type: FolioModule,
     name: "rust_folio",
-    authors: ["The rust-mm-harness developers"],
+    authors: ["The rust-mm-harness authors"],
     description: "Folios in Rust, with a file of operations on them",
     license: "GPL",
 }

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Scenarios of the folio thread (Wedson Almeida Filho's patch, Matthew Wilcox's review).
+
+What one mapping shows of a folio is a matter of the architecture: :data:`MEMORY` says for each what its
+memory is like, and with that what a pass there shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness.drive.guest import Guest
+from harness.drive.scenario import scenario
+
+MODULE: Final = "rust_folio"
+MIB: Final = 1 << 20
+
+PATCH: Final = "VFS series v1, 2023-10-18"
+REVIEW: Final = "review of VFS series v1, 2023-10-18"
+MAP_BY_BYTES: Final = "review of VFS series v1, 2023-10-20"
+SECOND: Final = "VFS series v2, 2024-05-14"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an architecture has for who asks for highmem."""
+
+    highmem: bool
+    """Whether pages outside of the kernel's direct mapping exist."""
+    shows: str
+
+
+MEMORY: Final = {
+    "x86_64": Memory(False, "lowmem only: a 64-bit kernel maps all memory, highmem is impossible"),
+    "arm64": Memory(False, "lowmem only: a 64-bit kernel maps all memory, highmem is impossible"),
+    "arm": Memory(True, "both: lowmem with GFP_KERNEL, highmem with __GFP_HIGHMEM"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Folio:
+    """A folio in one of the module's slots."""
+
+    slot: int
+    size: int
+    highmem: bool
+    page_size: int
+    partial: bool
+    """Whether it can only be mapped page by page."""
+    direct: bool
+    """Whether it is mapped where the kernel has it anyway."""
+
+    def mappable(self, offset: int) -> int:
+        """How many bytes a mapping shows that begins at ``offset``, in Matthew Wilcox's words."""
+        return self.page_size - offset % self.page_size if self.partial else self.size - offset
+
+    def mappings(self, offset: int, length: int) -> int:
+        """How many mappings ``length`` bytes from ``offset`` on take."""
+        if length == 0:
+            return 0
+        last = offset + length - 1
+        return last // self.page_size - offset // self.page_size + 1 if self.partial else 1
+
+    def offsets(self) -> list[int]:
+        """Offsets at which a wrong rule would go wrong: the begins and ends of pages."""
+        near = (0, 1, self.page_size // 2, self.page_size - 1)
+        return [page + at for page in range(0, self.size, self.page_size) for at in near]
+
+
+class Folios:
+    """The module in a guest, loaded."""
+
+    def __init__(self, guest: Guest) -> None:
+        guest.insmod(MODULE)
+        self._guest = guest
+        self.info = self.must("info")
+        self.memory = MEMORY[guest.target.arch.name]
+        guest.prove(
+            self.info["page_size"] == guest.target.arch.page_size, "the guest has the page size it has"
+        )
+        guest.prove(self.info["variant"] == "none", "the module begins as the right one")
+        self._begun = self.counters()
+
+    def op(self, words: str) -> dict[str, Any]:
+        return self._guest.op(MODULE, words)
+
+    def must(self, words: str) -> dict[str, Any]:
+        return self._guest.must(MODULE, words)
+
+    def each(self, operations: Iterable[str]) -> list[dict[str, Any]]:
+        """The answers to many operations, run by the guest's shell alone: a process each would be slow."""
+        lines = "".join(f'echo {words} >&3; read -r answer <&3; echo "$answer"\n' for words in operations)
+        text = self._guest.run(f"exec 3<> /sys/kernel/debug/{MODULE}/op\n{lines}", seconds=30).text
+        answers: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+        self._guest.prove(len(answers) == lines.count("\n"), "every operation was answered")
+        return answers
+
+    def must_each(self, operations: Iterable[str]) -> list[dict[str, Any]]:
+        """Like :meth:`each`, for operations that have to go well."""
+        given = list(operations)
+        answers = self.each(given)
+        for words, answer in zip(given, answers, strict=True):
+            assert answer["ok"], f"{words}: {answer['errno']}"
+        return answers
+
+    def refused(self, errno: str, operations: Iterable[str]) -> None:
+        """The operations must fail, and with this."""
+        given = list(operations)
+        for words, answer in zip(given, self.each(given), strict=True):
+            assert answer.get("errno") == errno, f"{words}: {errno} expected, answered {answer}"
+
+    def alloc(self, order: int, *, highmem: bool = False) -> Folio:
+        """A new folio, which has to be of the kind that the architecture has."""
+        (folio,) = self.alloc_many(1, order, highmem=highmem)
+        return folio
+
+    def alloc_many(self, number: int, order: int, *, highmem: bool = False) -> list[Folio]:
+        """New folios, each of which has to be of the kind that the architecture has."""
+        words = f"alloc {order} highmem" if highmem else f"alloc {order}"
+        return [self._folio(answer, order, highmem) for answer in self.must_each([words] * number)]
+
+    def free(self, folios: Iterable[Folio]) -> None:
+        self.must_each(f"free {folio.slot}" for folio in folios)
+
+    def _folio(self, answer: Mapping[str, Any], order: int, highmem: bool) -> Folio:
+        expected = highmem and self.memory.highmem
+        assert answer["highmem"] == expected, f"PageHighMem is {answer['highmem']}; {self.memory.shows}"
+        assert answer["order"] == order
+        assert answer["size"] == self.info["page_size"] << order
+        partial = answer["highmem"] or self.info["force_map"]
+        # Without highmem, kmap_local() has no slots even where mapping page by page is forced.
+        direct = not (partial and self.info["highmem"])
+        return Folio(
+            answer["slot"], answer["size"], answer["highmem"], self.info["page_size"], partial, direct
+        )
+
+    def each_kind(self, order: int) -> Iterator[Folio]:
+        """A folio of each kind of memory that there is, freed after use."""
+        for highmem in (False, True) if self.memory.highmem else (False,):
+            folio = self.alloc(order, highmem=highmem)
+            yield folio
+            self.free([folio])
+
+    def check(self, folio: Folio, parts: Iterable[tuple[int, int, str]]) -> None:
+        """Bytes must be what they should be, seen through as many mappings as it takes.
+
+        A part is an offset, a length, and what the bytes are: ``zero``, or the seed of what was written.
+        """
+        given = list(parts)
+        answers = self.must_each(f"check {folio.slot} {offset} {size} {what}" for offset, size, what in given)
+        for (offset, size, what), answer in zip(given, answers, strict=True):
+            differing = answer["differing"]
+            assert differing == 0, f"{differing} of {size} bytes at {offset} of {folio} are not {what}"
+            assert answer["mappings"] == folio.mappings(offset, size)
+
+    def counters(self) -> dict[str, int]:
+        return {name: value for name, value in self.must("counters").items() if name != "ok"}
+
+    def since(self) -> dict[str, int]:
+        """What was counted since the module was loaded, or since this was last asked."""
+        before, self._begun = self._begun, self.counters()
+        return {name: value - before[name] for name, value in self._begun.items()}
+
+    def at_rest(self) -> None:
+        """Everything that was begun has ended."""
+        now = self.counters()
+        assert now["maps"] == now["unmaps"], "a mapping was left behind"
+        assert now["locks"] == now["unlocks"], "a lock was left behind"
+        assert now["allocs"] + now["gets"] == now["puts"] + now["live"], "a reference was left behind"
+        assert now["kmap_depth"] == 0, "the task still holds slots of kmap_local"
+
+
+def content(seed: int, offset: int, length: int) -> bytes:
+    """What ``write`` writes (the module's content.rs)."""
+    numbers = range(seed + offset, seed + offset + length)
+    return bytes((number * 0x9E3779B1 & 0xFFFFFFFF) >> 24 | 1 for number in numbers)
+
+
+@scenario(
+    "F01",
+    claim="A folio of order N has PAGE_SIZE << N bytes; one more than MAX_PAGE_ORDER is EDOM, unasked",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f01_orders(guest: Guest) -> None:
+    folios = Folios(guest)
+    largest = folios.info["max_order"]
+    before = guest.meminfo()["MemFree"]
+    held = [folios.alloc(order) for order in range(largest + 1)]
+    taken, size = before - guest.meminfo()["MemFree"], sum(folio.size for folio in held)
+    guest.prove(taken >= size * 7 // 8, f"{size} bytes of folios take memory: {taken}")
+    folios.free(held)
+    done = folios.since()
+    guest.prove(done["allocs"] == done["puts"] == largest + 1, "each folio came from folio_alloc()")
+
+    folios.refused("EDOM", (f"alloc {order}" for order in (largest + 1, 31, 32, 63, 2**32 - 1)))
+    assert folios.since()["allocs"] == 0
+    folios.at_rest()
+
+
+@scenario(
+    "F03",
+    claim="A page index at or past the folio's end is EDOM, even one whose offset is no number",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f03_index_past_end(guest: Guest) -> None:
+    folios = Folios(guest)
+    page_size, bits = folios.info["page_size"], folios.info["bits"]
+    wraps = 2**bits // page_size
+    for order in (0, 1, 4):
+        pages = 1 << order
+        for folio in folios.each_kind(order):
+            folios.since()
+            last = folios.must(f"map_index {folio.slot} {pages - 1}")
+            assert last["len"] == page_size
+            guest.prove(folios.since()["maps"] == 1, "the last page was mapped")
+            # An index that wraps would be page 0 again if it were multiplied first.
+            past = (pages, pages + 1, 2 * pages, wraps, wraps + pages - 1, 2**bits - 1)
+            folios.refused("EDOM", (f"map_index {folio.slot} {index}" for index in past))
+            assert folios.since()["maps"] == 0, "something past the end was mapped"
+    folios.at_rest()
+
+
+@scenario(
+    "F04",
+    claim="A mapping shows lowmem to the folio's end, and highmem to the page's end",
+    thread=MAP_BY_BYTES,
+    modules=(MODULE,),
+)
+def test_f04_map_length(guest: Guest) -> None:
+    folios = Folios(guest)
+    kinds = set()
+    for order in (0, 1, 3):
+        for folio in folios.each_kind(order):
+            kinds.add(folio.highmem)
+            folios.since()
+            for offset, seen in map_everywhere(folios, folio).items():
+                assert seen["len"] == folio.mappable(offset), f"mapped at {offset} of {folio}"
+                assert seen["end_in_folio"]
+                assert seen["direct"] == folio.direct
+                assert seen["fixmap"] != folio.direct
+            folios.refused("EDOM", [f"map {folio.slot} {folio.size}"])
+            done = folios.since()
+            guest.prove(
+                done["maps"] == done["unmaps"] == len(folio.offsets()), "each was mapped and unmapped"
+            )
+            look_through(guest, folios, folio)
+    guest.prove(kinds == ({False, True} if folios.memory.highmem else {False}), folios.memory.shows)
+    folios.at_rest()
+
+
+def map_everywhere(folios: Folios, folio: Folio) -> dict[int, dict[str, Any]]:
+    """What the module says of mappings of ``folio``, by offset."""
+    offsets = folio.offsets()
+    return dict(zip(offsets, folios.must_each(f"map {folio.slot} {at}" for at in offsets), strict=True))
+
+
+def look_through(guest: Guest, folios: Folios, folio: Folio) -> None:
+    """What is mapped is the folio: content that was written under the lock is seen, in its place."""
+    folios.must(f"write {folio.slot} 0 {folio.size} 4")
+    folios.check(folio, [(0, folio.size, "4")])
+    wrong = folios.must(f"check {folio.slot} 0 {folio.size} 5")
+    guest.prove(wrong["differing"] > folio.size // 2, "the comparison sees differences")
+
+
+@scenario(
+    "F05",
+    claim="Version 2's length of a lowmem mapping runs past the folio from the second page on; ours does not",
+    thread=SECOND,
+    modules=(MODULE,),
+)
+def test_f05_length_of_version_2(guest: Guest) -> None:
+    folios = Folios(guest)
+    for order in (0, 1, 3):
+        folio = folios.alloc(order)
+        guest.prove(not folio.highmem, "the folio is in lowmem, where the length differed")
+        assert past_end(folios, folio) == {}
+
+        assert folios.must("variant v2_map_len")["variant"] == "v2_map_len"
+        # The pages before the offset are not taken off: by so much it is too long.
+        pages = {offset: offset - offset % folio.page_size for offset in folio.offsets()}
+        assert past_end(folios, folio) == {offset: excess for offset, excess in pages.items() if excess}
+
+        folios.must("variant none")
+        assert past_end(folios, folio) == {}
+    done = folios.since()
+    guest.prove(done["maps"] == done["unmaps"] > 0, "the right twin really mapped")
+    folios.at_rest()
+
+
+def past_end(folios: Folios, folio: Folio) -> dict[int, int]:
+    """The offsets at which a mapping would run past the folio's end, and by how many bytes."""
+    excess = {}
+    for offset, seen in map_everywhere(folios, folio).items():
+        end = offset + seen["len"]
+        assert seen["end_in_folio"] == (end <= folio.size)
+        if end > folio.size:
+            excess[offset] = end - folio.size
+    return excess
+
+
+@scenario(
+    "F06",
+    claim="write and zero_out cross pages; an end that is no number is EDOM, one past the folio's EINVAL",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f06_write_and_zero(guest: Guest) -> None:
+    folios = Folios(guest)
+    page = folios.info["page_size"]
+    spans = ((0, 1), (page - 1, 2), (page - 7, 2 * page + 14), (0, 4 * page))
+    written = 0
+    for folio in folios.each_kind(2):
+        for seed, (offset, length) in enumerate(spans, start=1):
+            written += write_and_zero(folios, folio, seed, offset, length)
+        written += refuse_what_does_not_fit(folios, folio)
+    done = folios.since()
+    guest.prove(done["bytes_written"] == written, "as many bytes as asked for were written")
+    guest.prove(done["locks"] == done["unlocks"] > 0, "the folio lock was taken for it")
+    folios.at_rest()
+
+
+def write_and_zero(folios: Folios, folio: Folio, seed: int, offset: int, length: int) -> int:
+    """Write, look, zero the middle third, look; all else stays zero. How many bytes that wrote."""
+    folios.must(f"zero_out {folio.slot} 0 {folio.size}")
+    folios.check(folio, [(0, folio.size, "zero")])
+    before, _, after = folios.must_each(
+        ["counters", f"write {folio.slot} {offset} {length} {seed}", "counters"]
+    )
+    assert after["maps"] - before["maps"] == folio.mappings(offset, length)
+
+    end, what = offset + length, str(seed)
+    folios.check(folio, [(0, offset, "zero"), (offset, length, what), (end, folio.size - end, "zero")])
+    # The same bytes, not as the module judges them but as they are.
+    first = min(length, 64)
+    seen = bytes.fromhex(folios.must(f"read {folio.slot} {offset} {first}")["hex"])
+    assert seen == content(seed, offset, first)
+
+    third = length // 3
+    zeroes, rest = offset + third, offset + 2 * third
+    folios.must(f"zero_out {folio.slot} {zeroes} {third}")
+    folios.check(folio, [(offset, third, what), (zeroes, third, "zero"), (rest, end - rest, what)])
+    return folio.size + length + third
+
+
+def refuse_what_does_not_fit(folios: Folios, folio: Folio) -> int:
+    """Not a byte may be written then. How many bytes were written to see that."""
+    size, last = folio.size, 2 ** folios.info["bits"] - 1
+    folios.must(f"write {folio.slot} 0 {size} 9")
+    before = folios.counters()
+    no_number = ((last, 1), (last - 1, 2), (last - 7, size))
+    past_end = ((size, 1), (size - 1, 2), (1, size), (size + 1, 0), (last - 16, 16))
+    for errno, spans in (("EDOM", no_number), ("EINVAL", past_end)):
+        folios.refused(errno, (f"write {folio.slot} {offset} {length} 1" for offset, length in spans))
+        folios.refused(errno, (f"zero_out {folio.slot} {offset} {length}" for offset, length in spans))
+    folios.must(f"write {folio.slot} {size} 0 1")
+    after = folios.counters()
+    assert after["maps"] == before["maps"]
+    assert after["bytes_written"] == before["bytes_written"]
+    folios.check(folio, [(0, size, "9")])
+    return size
+
+
+@scenario(
+    "F07",
+    claim="A thousand clones of a reference are a thousand more in the count, and none when they are dropped",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f07_references(guest: Guest) -> None:
+    clones, number, order = 1000, 16, 8
+    folios = Folios(guest)
+    free = guest.meminfo()["MemFree"]
+    held = folios.alloc_many(number, order)
+    size = sum(folio.size for folio in held)
+    taken = free - guest.meminfo()["MemFree"]
+    guest.prove(taken >= size * 7 // 8, f"{size} bytes of folios take memory: {taken}")
+
+    for folio in held:
+        count_clones(guest, folios, folio, clones)
+    folios.free(held)
+    done = folios.since()
+    guest.prove(done["gets"] >= clones * number, "each clone was a folio_get()")
+    folios.at_rest()
+    missing = free - guest.meminfo()["MemFree"]
+    assert missing < held[0].size, f"{missing} bytes are missing: the folios were not all freed"
+
+
+def count_clones(guest: Guest, folios: Folios, folio: Folio, clones: int) -> None:
+    """The count goes up by as many clones and down again.
+
+    Somebody else can have a reference for a moment (the review's "spurious references"), so one count
+    that is off by a few proves nothing yet.
+    """
+    answers = []
+    for _ in range(5):
+        answer = folios.must(f"refs {folio.slot} {clones}")
+        guest.prove(answer["clones"] == clones, "all clones were alive at once")
+        if (answer["before"], answer["during"], answer["after"]) == (1, 1 + clones, 1):
+            return
+        answers.append(answer)
+    raise AssertionError(f"the reference count is not what it should be: {answers}")
+
+
+@scenario(
+    "F27",
+    claim="The patch's GFP_KERNEL folio is never highmem: what it shows of kmap, it shows of lowmem alone",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f27_never_highmem(guest: Guest) -> None:
+    folios = Folios(guest)
+    assert folios.info["highmem"] == folios.memory.highmem
+    total = guest.meminfo().get("HighTotal", 0)
+    guest.prove((total > 0) == folios.memory.highmem, folios.memory.shows)
+
+    number, order = 32, 4
+    for highmem in (False, True):
+        before = guest.meminfo().get("HighFree", 0)
+        held = folios.alloc_many(number, order, highmem=highmem)
+        taken = before - guest.meminfo().get("HighFree", 0)
+
+        outside = number if highmem and folios.memory.highmem else 0
+        assert sum(folio.highmem for folio in held) == outside
+        expected = outside * held[0].size
+        assert abs(taken - expected) < MIB // 2, f"HighFree fell by {taken} for {expected} bytes"
+        places = folios.must_each(f"map {folio.slot} 0" for folio in held)
+        assert [seen["direct"] for seen in places] == [folio.direct for folio in held]
+        folios.free(held)
+    guest.prove(folios.since()["allocs"] == 2 * number, "all of them were allocated")
+    folios.at_rest()
