@@ -129,6 +129,7 @@ counters! {
         written_bytes,
         /// Calls of `total_pages`.
         totals,
+        total_pages_last,
         total_pages_max,
         live_max,
         mallocs_inside_max,
@@ -237,6 +238,7 @@ impl Stats {
 
     pub(crate) fn totalled(&self, pages: u64, context: Context) {
         self.since.totals.add(1);
+        self.since.total_pages_last.set(pages as usize);
         self.since.total_pages_max.raise(pages as usize);
         self.since.total_atomic.count(context.is_atomic());
     }
