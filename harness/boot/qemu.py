@@ -73,8 +73,12 @@ class Machine:
 
     @property
     def full_cmdline(self) -> tuple[str, ...]:
-        """The kernel's command line: a panic ends the machine at once, the shell's line is named."""
-        return (*self.target.cmdline, "panic=-1", f"harness.shell={SHELL_DEVICE}", *self.cmdline)
+        """The kernel's command line: a panic ends the machine at once, the shell's line is named.
+
+        The root is a ramfs because the kernel would swap the pages of a tmpfs, programs included.
+        """
+        own = ("panic=-1", "rootfstype=ramfs", f"harness.shell={SHELL_DEVICE}")
+        return (*self.target.cmdline, *own, *self.cmdline)
 
     @property
     def readable(self) -> tuple[Path, ...]:

@@ -98,7 +98,7 @@ class Guest:
 
     def zswap(self) -> Mapping[str, int]:
         """zswap's counters in debugfs: pages, but ``pool_total_size`` in bytes."""
-        listing = self.run("cd /sys/kernel/debug/zswap && for f in *; do echo $f $(cat $f); done")
+        listing = self.run("cd /sys/kernel/debug/zswap && grep . * | tr : ' '")
         return parse_vmstat(listing.text)
 
     # Modules

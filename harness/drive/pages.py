@@ -31,7 +31,11 @@ class Pages:
         self._guest = guest
         self.name = name
         self.mapped = 0
-        guest.run(f"(echo 0 > /sys/fs/cgroup/{cgroup}/cgroup.procs && exec pages serve {name})")
+        # Unlike what serves the harness, it can be killed: with nobody to kill the kernel panics.
+        guest.run(
+            f"(echo 0 > /sys/fs/cgroup/{cgroup}/cgroup.procs && echo 0 > /proc/self/oom_score_adj"
+            f" && exec pages serve {name})"
+        )
 
     def ask(self, words: str, *, seconds: float = 30.0) -> dict[str, Any]:
         """Have the process do ``words`` and answer. Raises :class:`GuestLost` when it is gone."""
