@@ -20,6 +20,10 @@ _OTHERS: Final = (
     re.compile(r"\*\*\* (?P<what>(?!\[).*)"),
 )
 _SUMMARY: Final = re.compile(r"aborting due to|could not compile")
+_NEXT: Final = re.compile(
+    r"make\b|(?:warning|error)\b|\S+:\d+:\d+: (?:warning|error):|\d+ (?:warning|error)s?\b"
+)
+"""Where what belongs to one complaint ends."""
 _CONTEXT_LINES: Final = 12
 
 
@@ -60,7 +64,7 @@ def _diagnostic(
 ) -> Diagnostic:
     context: list[str] = []
     for text in lines[number : number + _CONTEXT_LINES]:
-        if context and (not text.strip() or text.startswith(("make", "error"))):
+        if context and (not text.strip() or _NEXT.match(text)):
             break
         context.append(map_paths(text, mapping or {}))
     return Diagnostic(what.strip(), map_paths(file, mapping or {}), line, "\n".join(context))
