@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.drive.guest import MODULES, Guest
+from harness.drive.memory import free_bytes
 from harness.drive.scenario import scenario
 
 KIB: Final = 1 << 10
@@ -83,11 +83,9 @@ class Use:
             "for cache in /sys/kernel/slab/*/shrink; do echo 1 > $cache; done; "
             "echo 3 > /proc/sys/vm/drop_caches; cat /proc/sys/vm/stat_refresh"
         )
-        zoneinfo = guest.read("/proc/zoneinfo")
-        info = guest.meminfo()
-        listed = sum(int(count) for count in re.findall(r"^\s+count:\s+(\d+)$", zoneinfo, re.MULTILINE))
-        accounted = ("MemFree", "Slab", "PageTables", "KernelStack", "AnonPages", "Cached", "Buffers")
-        known = sum(info[name] for name in accounted) + listed * guest.target.arch.page_size
+        free, info = free_bytes(guest), guest.meminfo()
+        accounted = ("Slab", "PageTables", "KernelStack", "AnonPages", "Cached", "Buffers")
+        known = free + sum(info[name] for name in accounted)
         return cls(info["MemTotal"] - known, info["Slab"], info["VmallocUsed"])
 
     def grown(self, before: Use) -> list[str]:

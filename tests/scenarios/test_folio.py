@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.drive.guest import Guest
+from harness.drive.memory import free_bytes
 from harness.drive.scenario import scenario
 
 MODULE: Final = "rust_folio"
@@ -188,9 +189,9 @@ def content(seed: int, offset: int, length: int) -> bytes:
 def test_f01_orders(guest: Guest) -> None:
     folios = Folios(guest)
     largest = folios.info["max_order"]
-    before = guest.meminfo()["MemFree"]
+    before = free_bytes(guest)
     held = [folios.alloc(order) for order in range(largest + 1)]
-    taken, size = before - guest.meminfo()["MemFree"], sum(folio.size for folio in held)
+    taken, size = before - free_bytes(guest), sum(folio.size for folio in held)
     guest.prove(taken >= size * 7 // 8, f"{size} bytes of folios take memory: {taken}")
     folios.free(held)
     done = folios.since()
@@ -374,10 +375,10 @@ def refuse_what_does_not_fit(folios: Folios, folio: Folio) -> int:
 def test_f07_references(guest: Guest) -> None:
     clones, number, order = 1000, 16, 8
     folios = Folios(guest)
-    free = guest.meminfo()["MemFree"]
+    free = free_bytes(guest)
     held = folios.alloc_many(number, order)
     size = sum(folio.size for folio in held)
-    taken = free - guest.meminfo()["MemFree"]
+    taken = free - free_bytes(guest)
     guest.prove(taken >= size * 7 // 8, f"{size} bytes of folios take memory: {taken}")
 
     for folio in held:
@@ -386,7 +387,7 @@ def test_f07_references(guest: Guest) -> None:
     done = folios.since()
     guest.prove(done["gets"] >= clones * number, "each clone was a folio_get()")
     folios.at_rest()
-    missing = free - guest.meminfo()["MemFree"]
+    missing = free - free_bytes(guest)
     assert missing < held[0].size, f"{missing} bytes are missing: the folios were not all freed"
 
 

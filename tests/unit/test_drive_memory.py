@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How much is free: what /proc/zoneinfo says of the pages that CPUs keep at hand."""
+
+from __future__ import annotations
+
+from harness.drive.memory import pages_at_hand
+
+ZONEINFO = """\
+Node 0, zone    DMA32
+  per-node stats
+      nr_inactive_anon 0
+  pages free     55072
+        boost    0
+        min      498
+        protection: (0, 0, 0, 0)
+      nr_free_pages 55072
+  pagesets
+    cpu: 0
+              count:    1201
+              high:     1500
+              batch:    63
+              high_min: 498
+    cpu: 1
+              count:    42
+              high:     498
+              batch:    63
+  vm stats threshold: 12
+  node_unreclaimable:  0
+  start_pfn:           4096
+Node 0, zone  Movable
+  pages free     0
+  pagesets
+    cpu: 0
+              count:    7
+"""
+
+
+def test_adds_the_counts_of_all_zones_and_cpus() -> None:
+    assert pages_at_hand(ZONEINFO) == 1201 + 42 + 7
+
+
+def test_without_pagesets_there_are_none() -> None:
+    assert pages_at_hand("Node 0, zone      DMA\n  pages free     3840\n") == 0
