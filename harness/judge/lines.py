@@ -71,9 +71,7 @@ class LineSplitter:
             self._tail.clear()
 
     def _keep(self, piece: bytes) -> None:
-        room = LONGEST_LINE - len(self._tail)
-        if room > 0:
-            self._tail += piece[:room]
+        self._tail += piece[: LONGEST_LINE - len(self._tail)]
 
 
 def clean(raw: bytes) -> str:

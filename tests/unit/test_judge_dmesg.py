@@ -70,8 +70,29 @@ def test_a_second_oops_in_the_same_task_is_a_second_report() -> None:
     assert kinds(oops + oops) == ["oops", "oops"]
 
 
+def test_an_oops_within_an_oops_is_a_second_report() -> None:
+    null = line("BUG: kernel NULL pointer dereference, address: 0") + line("Oops: Oops: 0002 [#1] SMP")
+    assert kinds(null + line("Oops: Oops: 0002 [#2] SMP")) == ["null-deref", "oops"]
+
+
+def test_objects_left_in_two_caches_are_two_reports() -> None:
+    left = [
+        line(f"BUG {name} (Tainted: G O): Objects remaining on __kmem_cache_shutdown()") for name in "aab"
+    ]
+    assert [report.title for report in parse("".join(left))] == [
+        "objects left in slab cache a",
+        "objects left in slab cache b",
+    ]
+
+
+def test_nul_bytes_are_let_go() -> None:
+    assert kinds(WARN.replace("WARNING", "WAR\x00NING")) == ["warning"]
+
+
 def test_two_warnings_in_a_row() -> None:
-    assert kinds(WARN + WARN) == ["warning", "warning"]
+    first, second = parse(WARN + WARN)
+    assert first.positions == (1, 2, 3, 4, 5)
+    assert second.positions == (6, 7, 8, 9, 10)
 
 
 def test_a_warning_of_unknown_layout_counts_after_cut_here_only() -> None:
