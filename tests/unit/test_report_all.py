@@ -134,7 +134,9 @@ def test_the_table_shows_every_row_whole_at_80_columns() -> None:
     wordy = dataclasses.replace(PASSED, claim="pages come back as they were " * 5)
     text = shown([wordy] * 3)
     assert text.count("Z06       passed   1.2 s  pages come back as they were") == 3
-    assert "Z06       7.3-x86_64  passed        1.2 s  pages" in shown([wordy, IMPOSSIBLE])
+    row = next(line for line in shown([wordy, IMPOSSIBLE]).splitlines() if line.startswith("Z06"))
+    assert row.split()[:6] == ["Z06", "7.3-x86_64", "passed", "1.2", "s", "pages"]
+    assert len(row) == 80
 
 
 def test_no_results_is_said() -> None:
