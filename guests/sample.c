@@ -5,6 +5,7 @@
  * Holds the results port, which only one process can have open. Copies what is
  * written to FIFO to it, line by line, and in between samples the kernel's
  * counters, once told how often: a line "@every MS" sets the interval, 0 stops.
+ * A line "@seed TEXT" goes to the kernel's random number generator instead.
  *
  *   @sample <monotonic ns>
  *   #meminfo      /proc/meminfo
@@ -14,6 +15,7 @@
  */
 
 #include <asm/mman.h>
+#include <linux/random.h>
 
 #include "guest.h"
 
@@ -27,7 +29,7 @@ static size_t line_len;
 static int meminfo, vmstat;
 static struct { int fd; char name[48]; } zswap[ZSWAP_MAX];
 static int zswap_files;
-static int port, interval_ms;
+static int port, interval_ms, urandom;
 
 static __u64 now_ns(void)
 {
@@ -115,10 +117,27 @@ static void sample(void)
 	write_all(buf, used);
 }
 
+/*
+ * What is written to the generator shows in its output only when it next makes
+ * itself a key, which may be seconds later: have it do so now. A generator that
+ * is not ready yet has no key, and refuses (ENODATA).
+ */
+static void reseed(const char *seed, size_t len)
+{
+	char said[64];
+
+	write(urandom, seed, len);
+	ioctl(urandom, RNDRESEEDCRNG, 0);
+	snprintf(said, sizeof(said), "@event %llu seeded\n", (unsigned long long)now_ns());
+	write_all(said, strlen(said));
+}
+
 static void take_line(void)
 {
 	line[line_len] = '\0';
-	if (!strncmp(line, "@every ", 7)) {
+	if (!strncmp(line, "@seed ", 6)) {
+		reseed(line + 6, line_len - 6);
+	} else if (!strncmp(line, "@every ", 7)) {
 		interval_ms = atoi(line + 7);
 		/* One at the beginning and one at the end, however short the time between. */
 		sample();
@@ -155,7 +174,8 @@ int main(int argc, char **argv)
 	pfd.fd = open(argv[2], O_RDWR);
 	meminfo = open("/proc/meminfo", O_RDONLY);
 	vmstat = open("/proc/vmstat", O_RDONLY);
-	if (port < 0 || pfd.fd < 0 || meminfo < 0 || vmstat < 0)
+	urandom = open("/dev/urandom", O_WRONLY);
+	if (port < 0 || pfd.fd < 0 || meminfo < 0 || vmstat < 0 || urandom < 0)
 		return answer(errno);
 	/* A sampler that waits for its own pages would be late exactly when it matters. */
 	syscall(__NR_mlockall, MCL_CURRENT);

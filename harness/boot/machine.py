@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -207,31 +207,31 @@ def boot(
 ) -> Machine:
     """A machine booted from nothing, whose shell has answered.
 
-    Raises what :func:`await_shell` raises.
+    Raises what :func:`await_guest` raises.
     """
     evidence.mkdir(parents=True, exist_ok=True)
     parts = qemu.Machine(
         artefacts.target, accel, artefacts.kernel.image, artefacts.userspace.initramfs, tuple(extra_cmdline)
     )
     machine = Machine(parts, artefacts.root, evidence, payload=payload)
-    await_shell(machine, deadline)
+    await_guest(machine, deadline, shell_answers(machine))
     machine.note()
     return machine
 
 
-def await_shell(machine: Machine, deadline: Deadline, script: str = ":") -> None:
-    """Wait until the guest's shell has run ``script``. Whatever goes wrong, the machine is stopped.
+def await_guest(machine: Machine, deadline: Deadline, answer: Callable[[Deadline], object]) -> None:
+    """Wait for the guest's first ``answer``. Whatever goes wrong, the machine is stopped.
 
     Raises :class:`KernelCrashed` when the kernel took the machine down, :class:`InfrastructureError` when
     QEMU ended, :class:`DeadlineExpired` when the guest hangs; each with the console's last lines.
     """
     try:
-        machine.shell.run(script, deadline=deadline)
+        answer(deadline)
     except DeadlineExpired as error:
         raise DeadlineExpired(
             f"the guest hangs: {deadline.what} did not happen in time; {_console(machine)}",
             f"the evidence is in {machine.evidence}",
-            error.evidence,
+            error.evidence or machine.expire(deadline.what),
         ) from None
     except GuestLost:
         reason = machine.exit_reason
@@ -248,6 +248,11 @@ def await_shell(machine: Machine, deadline: Deadline, script: str = ":") -> None
     except BaseException:
         machine.stop()
         raise
+
+
+def shell_answers(machine: Machine) -> Callable[[Deadline], object]:
+    """For :func:`await_guest`: the shell has run an empty command."""
+    return lambda deadline: machine.shell.run(":", deadline=deadline)
 
 
 def _console(machine: Machine) -> str:

@@ -90,6 +90,11 @@ class Shell:
         self._spawn: SocketSpawn[bytes] = SocketSpawn(line, timeout=None, maxread=1 << 16)
         self._spawn.delayafterread = None  # there is nothing to wait for between two reads
 
+    def tell(self, line: str) -> None:
+        """Have the shell itself run one line that prints nothing, and do not wait for it."""
+        self._line.settimeout(None)
+        self._line.sendall(line.encode() + b"\n")
+
     def run(self, script: str, *, deadline: Deadline | None = None, check: bool = True) -> CommandOutput:
         """Run ``script`` (ash; one or many lines) and wait for its end.
 

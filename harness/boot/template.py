@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from harness import settings
 from harness.boot import accel, qemu
-from harness.boot.machine import Machine, await_shell
+from harness.boot.machine import Machine, await_guest, shell_answers
 from harness.build.store import Store, digest
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
@@ -39,6 +39,8 @@ _RAM, _STATE, _MANIFEST = "ram", "state", "manifest.json"
 _FORMAT: Final = "2"
 _KEEP: Final = 12
 _SEED_BYTES: Final = 32
+_SEEDED: Final = b" seeded\n"
+"""What guests/sample.c says when the random number generator has taken its seed."""
 _LOOP: Final = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
 _CAPABILITIES: Final[Mapping[str, object]] = {
     "capabilities": [
@@ -86,7 +88,7 @@ class Template:
     ) -> Self:
         """The template for ``artefacts`` booted with ``extra_cmdline``, made now if there is none.
 
-        Raises what :func:`harness.boot.machine.await_shell` raises; the evidence of a failed boot is kept
+        Raises what :func:`harness.boot.machine.await_guest` raises; the evidence of a failed boot is kept
         below the evidence directory.
         """
         chosen = accel.choose(artefacts, store, progress)
@@ -136,8 +138,10 @@ class Template:
             readable=(self.path,),
         )
         machine.seed = secrets.token_hex(_SEED_BYTES)
-        # The guest continues by itself when its state is loaded; the command waits in the line for it.
-        await_shell(machine, deadline, _reseed(machine.seed))
+        # Clones are alike to the last bit, their random numbers included, until they are told a seed. The
+        # guest continues by itself when its state is loaded; what it is told waits in the line for it.
+        machine.shell.tell(f"echo @seed {machine.seed} > /run/results")
+        await_guest(machine, deadline, lambda limit: machine.results.wait_for(_SEEDED, limit))
         shutil.copyfile(self.path / BOOT_LOG, evidence / BOOT_LOG)
         machine.note(template=self.path.name, seconds=round(time.monotonic() - machine.started, 4))
         return machine
@@ -153,11 +157,6 @@ def _to_file(path: Path) -> dict[str, object]:
     return {"channels": [{"channel-type": "main", "addr": place}]}
 
 
-def _reseed(seed: str) -> str:
-    """Clones are alike to the last bit, their random numbers included, until they are told a seed."""
-    return f"echo {seed} > /dev/urandom"
-
-
 def _make(parts: qemu.Machine, root: BuildRoot, directory: Path) -> None:
     """Boot, measure and freeze a guest into ``directory``."""
     live = directory / f"{_RAM}.live"
@@ -170,7 +169,7 @@ def _make(parts: qemu.Machine, root: BuildRoot, directory: Path) -> None:
     )
     try:
         with machine:
-            await_shell(machine, Deadline.after(BOOT_SECONDS, "the guest boots"))
+            await_guest(machine, Deadline.after(BOOT_SECONDS, "the guest boots"), shell_answers(machine))
             boot_seconds = time.monotonic() - machine.started
             slowdown = _slowdown(machine, root)
             _freeze(machine, directory / _STATE)
