@@ -272,21 +272,19 @@ def _debootstrap(config: RootConfig, arch: str, directory: Path, step: Step) -> 
 def _debootstrap_as_user(
     argv: list[str], source: str, root: Path, deadline: Deadline, log: Path, on_line: Callable[[str], None]
 ) -> None:
-    """Make the root as an ordinary user: as a tar file, unpacked again with the user as owner of everything.
+    """Make the root as an ordinary user: as a tar stream, unpacked with the user as owner of everything.
 
     A root that mmdebstrap writes as a directory would belong to ids that the user can neither read
     nor remove.
     """
     root.mkdir()
-    archive = root.with_name("root.tar")
     # The ids of the namespace cannot enter a private home; /var/tmp is open to all and on a disk.
     environment = os.environ | {"TMPDIR": "/var/tmp", "LC_ALL": "C"}
-    pipe = f'"$@" | cat > "{archive}"'
-    shell = ["bash", "-c", f"set -o pipefail; {pipe}", "mmdebstrap", *argv, "-", source]
+    script = (
+        'set -o pipefail; root=$1; shift; "$@" | tar -C "$root" --no-same-owner --exclude="./dev/*" -xf -'
+    )
+    shell = ["bash", "-c", script, "mmdebstrap", os.fspath(root), *argv, "-", source]
     command.run(shell, deadline=deadline, name="mmdebstrap", env=environment, log=log, on_line=on_line)
-    unpack = ["tar", "-C", os.fspath(root), "--no-same-owner", "--exclude=./dev/*", "-xf", os.fspath(archive)]
-    command.run(unpack, deadline=deadline)
-    archive.unlink()
 
 
 def _installed(root: Path) -> str:
