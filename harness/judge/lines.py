@@ -120,20 +120,21 @@ class Replay:
 
     def __init__(self) -> None:
         self._held: Line | None = None
-        self._noted = False
+        self.is_noted = False
+        """The next line is a replay of the one before."""
 
     def feed(self, line: Line) -> Line | None:
         """The line that is now certain, if any; always one behind."""
         if _REPLAY in line.raw:
             if line.raw.strip() == _REPLAY:
-                self._noted = True
+                self.is_noted = True
                 return None
             before, self._held = self._held, None
             return before
         before, self._held = self._held, line
-        if self._noted and before is not None and line.raw.startswith(before.raw):
+        if self.is_noted and before is not None and line.raw.startswith(before.raw):
             before = None
-        self._noted = False
+        self.is_noted = False
         return before
 
     def finish(self) -> Line | None:

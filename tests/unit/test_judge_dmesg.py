@@ -9,7 +9,8 @@ import pytest
 
 from harness.judge import frames
 from harness.judge.dmesg import ConsoleParser, parse
-from harness.judge.kinds import HEADERS, Kind
+from harness.judge.headers import HEADERS
+from harness.judge.kinds import Kind
 
 WARN = """\
 [    1.000000][   T77] ------------[ cut here ]------------

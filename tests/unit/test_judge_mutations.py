@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.judge.dmesg import ConsoleParser, Report, parse
-from harness.judge.lines import LONGEST_LINE, LineSplitter
+from harness.judge.lines import LONGEST_LINE, Line, LineSplitter, parse_line
 
 LOGS = {
     path.stem: path.read_bytes().partition(b"\n\n")[2]
@@ -42,6 +42,43 @@ def test_the_cuts_do_not_matter(name: str, cuts: list[float]) -> None:
     edges = [0, *places, len(log)]
     chunks = [log[start:end] for start, end in pairwise(edges)]
     assert stream(chunks) == parse(log)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    pieces=st.lists(st.tuples(logs, st.integers(0, 400)), min_size=1, max_size=6),
+    size=st.sampled_from([100, 5_000, 100_000]),
+)
+def test_skipping_quiet_blocks_changes_nothing(pieces: list[tuple[str, int]], size: int) -> None:
+    quiet = b"[    3.000000][   T55] nothing to see here, move on\r\n"
+    log = b"".join(LOGS[name] + quiet * number for name, number in pieces)
+    chunks = [log[start : start + size] for start in range(0, len(log), size)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.judge.dmesg.is_quiet", lambda block: False)
+        plain = parse(log)
+    assert stream(chunks) == parse(log) == plain
+
+
+def test_quiet_blocks_are_skipped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+
+    def counting(number: int, raw: bytes) -> Line:
+        looked_at.append(number)
+        return parse_line(number, raw)
+
+    monkeypatch.setattr("harness.judge.dmesg.parse_line", counting)
+    quiet = b"[    3.000000][   T55] nothing to see here, move on\n" * 5000
+    warning = LOGS["x86_64-7.3-warning"]
+    [alone] = parse(warning)
+    assert [report.line for report in parse(quiet + warning)] == [5000 + alone.line]
+    assert len(looked_at) < 1000
+
+
+def test_a_report_whose_context_falls_silent_is_handed_out() -> None:
+    parser = ConsoleParser()
+    begun = b"[    1.000000][   T77] BUG: kernel NULL pointer dereference, address: 0\n"
+    others = b"[    3.000000][   T55] nothing to see here, move on\n" * 5000
+    assert [report.line for report in parser.feed(begun + others)] == [1]
 
 
 @pytest.mark.parametrize("name", ["x86_64-7.3-rust-panic", "x86_64-7.3-two-cpus-interleaved"])
