@@ -99,7 +99,7 @@ def _dies_with_us(program: str) -> list[str]:
     setpriv = shutil.which("setpriv")
     if setpriv is None or Path(program).name == "bwrap":
         return []
-    return [setpriv, "--pdeathsig", "TERM", "--"]
+    return [setpriv, "--pdeathsig", "KILL", "--"]
 
 
 def _collect(

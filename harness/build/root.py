@@ -247,7 +247,7 @@ def _debootstrap(config: RootConfig, arch: str, directory: Path, step: Step) -> 
     ]
     source = mirror.source_line(where, config.suite)
 
-    def line(text: str) -> None:
+    def on_line(text: str) -> None:
         if text.startswith("I: "):
             step.update(done=min(step.done + 1, _PHASES), note=text[3:])
 
@@ -255,14 +255,14 @@ def _debootstrap(config: RootConfig, arch: str, directory: Path, step: Step) -> 
     log = directory / "mmdebstrap.log"
     try:
         if host.is_root():
-            command.run(
-                [*argv, "--mode=root", config.suite, os.fspath(root), source],
-                deadline=deadline,
-                log=log,
-                on_line=line,
-            )
+            # What mmdebstrap mounts must go with it, however it ends.
+            private = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--"]
+            line = [*private, *argv, "--mode=root", config.suite, os.fspath(root), source]
+            command.run(line, deadline=deadline, name="mmdebstrap", log=log, on_line=on_line)
         else:
-            _debootstrap_as_user([*argv, "--mode=unshare", config.suite], source, root, deadline, log, line)
+            _debootstrap_as_user(
+                [*argv, "--mode=unshare", config.suite], source, root, deadline, log, on_line
+            )
     except CommandFailed as error:
         raise mirror.explain(error, where) from None
     aptconf.unlink()

@@ -105,8 +105,25 @@ def need_space(path: Path, needed: int, what: str) -> None:
         )
 
 
+def _mounts_below(path: Path) -> list[str]:
+    """Mount points at or below ``path`` (man 5 proc, mountinfo: the fifth field)."""
+    place = os.path.realpath(path)
+    points = [
+        line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    ]
+    points = [point.replace("\\040", " ") for point in points]
+    return [point for point in points if point == place or point.startswith(f"{place}/")]
+
+
 def remove_tree(path: Path) -> None:
-    """Remove ``path`` and all below it, whatever its modes; nothing when it is not there."""
+    """Remove ``path`` and all below it, whatever its modes; nothing when it is not there.
+
+    Raises :class:`InfrastructureError` when something is mounted there: that is not ours to remove.
+    """
+    if mounts := _mounts_below(path):
+        raise InfrastructureError(
+            f"{path} cannot be removed: {mounts[0]} is mounted", f"run: umount -R {mounts[0]}"
+        )
 
     def open_up(
         function: Callable[[str], object], name: str, failure: tuple[object, BaseException, object]
