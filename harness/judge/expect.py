@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.judge.dmesg import Report
+from harness.judge.frames import plain_name
 from harness.judge.kinds import Kind
 
 
@@ -41,8 +42,10 @@ class Expectation:
             return False
         if self.at is None:
             return True
-        places = (report.title, report.where or "", *report.stack)
-        return any(self.at in place for place in places)
+        functions = (plain_name(frame.partition("+")[0]) for frame in report.stack)
+        return any(
+            self.at in place for place in (report.title, report.where or "", *report.stack, *functions)
+        )
 
     def __str__(self) -> str:
         many = f"{self.count} x " if self.count is not None else ""

@@ -60,6 +60,11 @@ CONSEQUENCE: Final = re.compile(
 
 FATAL: Final = re.compile(r"Kernel panic - not syncing")
 
+DUMP: Final = re.compile(
+    r"(?:Object|Redzone|Padding|Bytes b4) +[0-9a-f]{8}|[0-9a-f]{4}: (?:[0-9a-f]{8}| {8})"
+)
+"""Memory in hexadecimal: a SLUB report of a large object has hundreds of lines of it."""
+
 BODY: Final = re.compile(
     r"(?:kmemleak:)? *(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x[0-9a-f]+| </?[A-Z_#]+>$| [\w.$]+(?: \[\w+\])? from "
     r"|\[<[0-9a-f]+>\]|(?:RIP|EIP|pc |lr |sp |PC is|LR is|CPU|CR2|Code|PGD|#PF|Comm|Tainted)\b.*[:0-9]"

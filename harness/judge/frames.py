@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rust_demangler import demangle
+
 LONGEST_TITLE: Final = 120
 MOST_FRAMES: Final = 64
 
@@ -53,10 +55,12 @@ _HELPERS: Final = re.compile(
     r"|sched_show_task|nmi_|trigger_|irq_work|__irq_|handle_irq|handle_softirqs|tick_|update_process_times"
     r"|memcpy|memset|memmove|__memcpy|__memset|__memmove|memcmp|strlen|strcpy|strcmp|copy_from_|copy_to_|__arch_copy"
     r"|dump_page|__dump_page|dump_header|oom_kill|out_of_memory|warn_alloc|__alloc_pages|__alloc_frozen|alloc_pages|alloc_frozen"
+    r"|__folio_alloc|folio_alloc|vma_alloc_folio|get_page_from_freelist|rmqueue"
     r"|fs_reclaim_|might_alloc|printk|_printk|vprintk|console_|trace_hardirqs|__sanitizer_)"
 )
 # Where an entry into the kernel ends: nothing above it is anybody's fault.
 _SUFFIX: Final = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv)\b.*$")
+_WITHIN_PATHS: Final = re.compile(r"(?:\w+::)+(?=[\w{])")
 _CRATE_HASH: Final = re.compile(r"Cs[0-9A-Za-z]+_(?=\d)")
 
 _ADDRESS: Final = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,16}\b")
@@ -135,8 +139,33 @@ def function_name(place: str | None) -> str | None:
 
 
 def plain_name(function: str) -> str:
-    """Without what the compiler adds and what changes with every build (crate hashes of Rust's names)."""
-    return _CRATE_HASH.sub("C", _SUFFIX.sub("", function))
+    """The name as its author wrote it, without what the compiler adds.
+
+    Rust's v0 names are demangled; within ``<...>`` only the last part of each path is kept.
+    """
+    function = _SUFFIX.sub("", function)
+    if not function.startswith("_R"):
+        return function
+    try:
+        name: str = demangle(function)
+    except Exception:  # the library fails in many ways on a name that was cut short
+        return _CRATE_HASH.sub("C", function)
+    return _shorten(name.replace("{closure:#", "{closure#"))
+
+
+def _shorten(name: str) -> str:
+    """``<a::b::C as d::E>::f`` as ``<C as E>::f``; ``a::b::f::<c::D>`` as ``a::b::f::<D>``."""
+    parts = []
+    depth = 0
+    for piece in re.split(r"([<>])", name):
+        if piece == "<":
+            depth += 1
+        elif piece == ">":
+            depth -= 1
+        elif depth:
+            piece = _WITHIN_PATHS.sub("", piece)
+        parts.append(piece)
+    return "".join(parts)
 
 
 def normalise(text: str) -> str:

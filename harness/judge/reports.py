@@ -14,6 +14,8 @@ from harness.judge.lines import Line
 
 MOST_LINES: Final = 400
 """Lines kept of one report; what is beyond is read but not kept."""
+MOST_DUMPED: Final = 32
+"""Of these, lines that only show memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class OpenReport:
     ended: bool = False
     panicked: bool = False
     dropped: bool = False
+    dumped: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -93,7 +96,9 @@ class OpenReport:
     def keep(self, line: Line) -> None:
         """``line`` belongs to the report, and with it what was held aside before it."""
         for one in (*self.aside, line):
-            if len(self.lines) < MOST_LINES:
+            is_dump = follows.DUMP.match(one.text) is not None
+            self.dumped += is_dump
+            if len(self.lines) < MOST_LINES and not (is_dump and self.dumped > MOST_DUMPED):
                 self.lines.append(one)
         self.aside.clear()
 

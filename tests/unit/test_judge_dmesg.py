@@ -154,9 +154,35 @@ def test_titles_do_not_change_with_the_build() -> None:
     assert parse(one)[0].title == parse(two)[0].title == "Rust panic at a.rs: index N out of range for ADDR"
 
 
-def test_crate_hashes_are_left_out_of_names() -> None:
-    assert frames.plain_name("_RNvCs123abc_7plantrs4deep") == frames.plain_name("_RNvCsZZZ_7plantrs4deep")
-    assert frames.plain_name("fn_a.isra.0") == "fn_a"
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("fn_a.isra.0", "fn_a"),
+        ("_RNvNtCs1SW80L102qG_10rust_folio7helpers11folio_alloc", "rust_folio::helpers::folio_alloc"),
+        (
+            "_RNvXs2_NtCs164VBaawPhD_10rust_zpool7bucketsNtB5_7BucketsNtNtB7_5zpool11ZpoolDriver4free",
+            "<Buckets as ZpoolDriver>::free",
+        ),
+        ("_RINvCs5oTkF_7plantrs4deepThReEEB2_", "plantrs::deep::<(u8, &str)>"),
+        ("_RNvCs123abc_7plantrs4de", "_RNvC7plantrs4de"),
+    ],
+)
+def test_names_are_as_their_author_wrote_them(symbol: str, name: str) -> None:
+    assert frames.plain_name(symbol) == name
+
+
+def test_a_long_dump_of_memory_does_not_push_the_stack_out() -> None:
+    text = (
+        line("BUG kmalloc-4k (Not tainted): Object corrupt")
+        + "".join(line(f"Object   ffff888005f71{place:03x}: 6b 6b 6b  kkk") for place in range(0, 4096, 4))
+        + line("Call Trace:")
+        + line(" <TASK>")
+        + line(" me+0x1/0x2")
+        + line(" </TASK>")
+    )
+    [report] = parse(text)
+    assert (report.frame, report.corrupted) == ("me", False)
+    assert len(report.raw) < 50
 
 
 def test_guilty_skips_those_who_only_report() -> None:
