@@ -141,3 +141,9 @@ class Replay:
         """The last line."""
         last, self._held = self._held, None
         return last
+
+
+def tail_lines(console: bytes, most: int = 10) -> tuple[str, ...]:
+    """The last lines of a console that say anything, without prefixes: what a person looks at first."""
+    texts = (parse_line(1, raw).text.rstrip() for raw in console[-most * LONGEST_LINE :].split(b"\n"))
+    return tuple([text for text in texts if text][-most:])

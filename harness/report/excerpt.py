@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from harness.judge.dmesg import Report
+from harness.judge.frames import plain_name
 from harness.judge.lines import parse_line
 from harness.judge.verdict import Result
 
@@ -18,6 +19,7 @@ _DULL: Final = re.compile(
     r"| +\? |R(?!IP)[A-Z0-9]{2}: |[FCDE]S: |CR\d: |PKRU|EFLAGS|x\d+ ?: |r\d+ ?: |[sp]p : |pstate|PGD |#PF: "
     r"|ESR|FSC|EC =|Kernel Offset|Rebooting in|---\[ end|Call [Tt]race:|raw: |flags: |[> ][0-9a-f]{8,16}: "
 )
+_RUST_NAME: Final = re.compile(r"\b_R[A-Za-z]\w+")
 
 
 def main_report(result: Result) -> Report | None:
@@ -42,7 +44,7 @@ def report_lines(report: Report, most: int = MOST_LINES) -> list[str]:
     chosen: list[str] = []
     for text in _from_the_top(texts):
         if not _DULL.match(text) and text not in chosen:
-            chosen.append(text)
+            chosen.append(_RUST_NAME.sub(lambda name: plain_name(name[0]), text))
         if len(chosen) == most:
             break
     return chosen

@@ -66,7 +66,7 @@ def _print(
 ) -> None:
     bad = [one for one in results if one.verdict not in (Verdict.PASSED, Verdict.IMPOSSIBLE)]
     for result in bad[:MOST_TOLD]:
-        console.print(failure(result, decode))
+        console.print(failure(result, decode, evidence))
     if len(bad) > MOST_TOLD:
         console.print(Text(f"... and {len(bad) - MOST_TOLD} more, see the table and the evidence\n"))
     console.print(table(results))
@@ -108,7 +108,7 @@ def table(results: Sequence[Result]) -> Table:
 _BAD: Final = (Verdict.FAILED, Verdict.CRASHED, Verdict.BROKEN)
 
 
-def failure(result: Result, decode: Decoder | None = None) -> RenderableType:
+def failure(result: Result, decode: Decoder | None = None, evidence: Path | None = None) -> RenderableType:
     """All that a person needs to begin: claim, expected and seen, the console, the way to repeat it."""
     style = STYLES[result.verdict]
     title = Text.assemble(
@@ -132,7 +132,8 @@ def failure(result: Result, decode: Decoder | None = None) -> RenderableType:
     if report is not None and decode is not None and (frames := decode(report)):
         facts.add_row("stack", _block(frames[:MOST_FRAMES]))
     if result.evidence:
-        facts.add_row("evidence", Text(harmless(result.evidence)))
+        folder = str(evidence / result.evidence) if evidence is not None else result.evidence
+        facts.add_row("evidence", Text(harmless(folder)))
     facts.add_row("again", Text(repeat_command(result), style="bold"))
     return Group(Rule(title, align="left", style="dim"), Padding(facts, (0, 0, 1, 2)))
 

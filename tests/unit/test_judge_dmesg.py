@@ -11,6 +11,7 @@ from harness.judge import frames
 from harness.judge.dmesg import ConsoleParser, parse
 from harness.judge.headers import HEADERS
 from harness.judge.kinds import Kind
+from harness.judge.lines import tail_lines
 
 WARN = """\
 [    1.000000][   T77] ------------[ cut here ]------------
@@ -197,6 +198,12 @@ def test_guilty_skips_those_who_only_report() -> None:
 def test_a_report_as_json_is_plain_data() -> None:
     [report] = parse(WARN)
     assert json.loads(json.dumps(report.as_json()))["stack"] == ["fn_b+0x1/0x2"]
+
+
+def test_the_tail_of_a_console() -> None:
+    console = b"".join(b"[    1.000000][    T1] line %d\r\n\r\n" % number for number in range(30))
+    assert tail_lines(console, 2) == ("line 28", "line 29")
+    assert tail_lines(b"") == ()
 
 
 def test_every_kind_has_a_header() -> None:

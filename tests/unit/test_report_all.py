@@ -160,6 +160,16 @@ def test_the_lines_that_matter(path: Path) -> None:
         )
 
 
+def test_rust_names_are_readable_in_the_lines_that_matter() -> None:
+    log = (LOGS / "x86_64-7.3-rust-panic.log").read_bytes().partition(b"\n\n")[2]
+    lines = excerpt.report_lines(parse(log)[0])
+    assert any(line.startswith(" plantrs::deep::<(u8, &str)>+0x") for line in lines)
+
+
+def test_a_failure_names_its_evidence_folder() -> None:
+    assert "evidence  evidence/one/7.3-x86_64/Z07" in shown([CRASHED])
+
+
 def test_the_report_that_the_reason_names_is_shown() -> None:
     other = dataclasses.replace(REPORTS[0], title="another")
     assert excerpt.main_report(dataclasses.replace(CRASHED, reports=(other, *REPORTS))) == REPORTS[0]
