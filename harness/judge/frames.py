@@ -102,13 +102,14 @@ def stack_of(lines: Iterable[str]) -> tuple[Frame, ...]:
             place = _frame(at)
         if not in_trace and _TRACE.search(text):
             in_trace = True
-        elif match := _FRAME.match(text) or _ARM_FRAME.match(text):
-            if match.groupdict().get("doubt"):
+        elif _FRAME.match(text) or _ARM_FRAME.match(text):
+            frame = frame_in(text)
+            if frame is None:
                 continue
             if in_trace and len(stack) < MOST_FRAMES:
-                stack.append(_frame(match))
+                stack.append(frame)
             elif not bare_done and len(bare) < MOST_FRAMES:
-                bare.append(_frame(match))
+                bare.append(frame)
         elif in_trace and not _WITHIN.match(text):
             if stack:
                 break
@@ -121,11 +122,22 @@ def stack_of(lines: Iterable[str]) -> tuple[Frame, ...]:
     return tuple(found)
 
 
+def frame_in(text: str) -> Frame | None:
+    """The frame on a line of a trace; a guess of the unwinder is none."""
+    match = _FRAME.match(text) or _ARM_FRAME.match(text)
+    return None if match is None or match.groupdict().get("doubt") else _frame(match)
+
+
+def is_helper(function: str) -> bool:
+    """Whether ``function`` only reports, checks or dies on behalf of its caller."""
+    return _HELPERS.match(function) is not None
+
+
 def guilty(stack: Sequence[Frame], named: str | None) -> str | None:
     """The function to blame: what the header names, else the first frame that is no helper."""
     candidates = [name for name in (function_name(named), *(frame.function for frame in stack)) if name]
     for name in candidates:
-        if not _HELPERS.match(name):
+        if not is_helper(name):
             return plain_name(name)
     return plain_name(candidates[0]) if candidates else None
 

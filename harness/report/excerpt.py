@@ -7,7 +7,8 @@ import re
 from typing import Final
 
 from harness.judge.dmesg import Report
-from harness.judge.frames import plain_name
+from harness.judge.follows import DUMP
+from harness.judge.frames import frame_in, is_helper, plain_name
 from harness.judge.lines import parse_line
 from harness.judge.verdict import Result
 
@@ -15,7 +16,8 @@ MOST_LINES: Final = 10
 
 # Registers, banners and what is the same in every report.
 _DULL: Final = re.compile(
-    r"$|[=-]{5,}|8<--- cut here|CPU: \d|Hardware name|Modules linked in|Code: |Tainted: | *</?[A-Z_#0-9]+>$"
+    r"$|RIP: 0033|Slab 0x|[=-]{5,}|8<--- cut here|CPU: \d|Hardware name|Modules linked in|Code: |Tainted: "
+    r"| *</?[A-Z_#0-9]+>$"
     r"| +\? |R(?!IP)[A-Z0-9]{2}: |[FCDE]S: |CR\d: |PKRU|EFLAGS|x\d+ ?: |r\d+ ?: |[sp]p : |pstate|PGD |#PF: "
     r"|ESR|FSC|EC =|Kernel Offset|Rebooting in|---\[ end|Call [Tt]race:|raw: |flags: |[> ][0-9a-f]{8,16}: "
 )
@@ -39,15 +41,19 @@ def lines_that_matter(result: Result, most: int = MOST_LINES) -> list[str]:
 
 
 def report_lines(report: Report, most: int = MOST_LINES) -> list[str]:
-    """The report's header, what it says next, and its first frames."""
+    """What the report says, then its first frames that are not merely reporting it, half of each."""
     texts = [parse_line(1, raw.encode()).text for raw in report.raw]
-    chosen: list[str] = []
-    for text in _from_the_top(texts):
-        if not _DULL.match(text) and text not in chosen:
-            chosen.append(_RUST_NAME.sub(lambda name: plain_name(name[0]), text))
-        if len(chosen) == most:
-            break
-    return chosen
+    words: list[str] = []
+    stack: list[str] = []
+    for text in dict.fromkeys(_from_the_top(texts)):
+        frame = frame_in(text)
+        if frame is not None:
+            if not is_helper(frame.function):
+                stack.append(_RUST_NAME.sub(lambda name: plain_name(name[0]), text))
+        elif not _DULL.match(text) and not DUMP.match(text):
+            words.append(text)
+    frames = min(len(stack), max(most // 2, most - len(words)))
+    return words[: most - frames] + stack[:frames]
 
 
 def _from_the_top(texts: list[str]) -> list[str]:

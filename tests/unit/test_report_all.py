@@ -160,6 +160,14 @@ def test_the_lines_that_matter(path: Path) -> None:
         )
 
 
+def test_the_lines_that_matter_leave_out_helpers_and_dumps() -> None:
+    log = (LOGS / "x86_64-7.3-slub-redzone.log").read_bytes().partition(b"\n\n")[2]
+    lines = excerpt.report_lines(parse(log)[0])
+    assert lines[0].startswith("[Right Redzone overwritten]")
+    assert any(line.startswith(" init_module+") for line in lines)
+    assert not any("kmem_cache_free" in line or line.startswith("Object   ") for line in lines)
+
+
 def test_rust_names_are_readable_in_the_lines_that_matter() -> None:
     log = (LOGS / "x86_64-7.3-rust-panic.log").read_bytes().partition(b"\n\n")[2]
     lines = excerpt.report_lines(parse(log)[0])
