@@ -174,6 +174,7 @@ class _Build:
             "target": self.target.name,
             "toolchain": self.root.key,
             "tree": os.fspath(self.source.path),
+            "requests": self._requests_key,
             "vermagic": find_vermagic(self.output),
         }
         (self.scratch / "kernel.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
@@ -253,25 +254,31 @@ class _Build:
 
     def _seed(self) -> None:
         """Begin with a copy of the newest kernel for the same target, so that only changes are compiled."""
-        earlier = _seeds(self.store, self.target.name, self.root.key)
-        for path, tree in earlier[:1]:
-            need_space(self.scratch, 2 * _KERNEL_BYTES, f"the kernel {self.target.name}")
-            with self.progress.step(f"kernel {self.target.name}: starting from an earlier build"):
-                temporary = self.scratch / "out.tmp"
-                command.run(
-                    [
-                        "bash",
-                        "-c",
-                        'rm -rf "$2" && cp -a --reflink=auto "$1" "$2"',
-                        "seed",
-                        str(path / "out"),
-                        str(temporary),
-                    ],
-                    deadline=Deadline.after(_CONFIGURE_SECONDS, "copying an earlier kernel"),
-                )
-                align_times(tree, self.source.path)
-                (self.scratch / "seeded").touch()
-                temporary.rename(self.output)
+        seed = next(iter(_seeds(self.store, self.target.name, self.root.key)), None)
+        if seed is None:
+            return
+        need_space(self.scratch, 2 * _KERNEL_BYTES, f"the kernel {self.target.name}")
+        with self.progress.step(f"kernel {self.target.name}: starting from an earlier build"):
+            temporary = self.scratch / "out.tmp"
+            script = 'rm -rf "$2" && cp -a --reflink=auto "$1" "$2"'
+            command.run(
+                ["bash", "-c", script, "seed", str(seed.path / "out"), str(temporary)],
+                deadline=Deadline.after(_CONFIGURE_SECONDS, "copying an earlier kernel"),
+            )
+            changed = align_times(seed.tree, self.source.path)
+            (self.scratch / "seeded").touch()
+            if seed.requests == self._requests_key and not any(map(decides_options, changed)):
+                (self.scratch / "configured").touch()
+            temporary.rename(self.output)
+
+    @property
+    def _requests_key(self) -> str:
+        return digest(kconfig.as_text(self.requests))
+
+
+def decides_options(name: str) -> bool:
+    """Whether a file of a kernel's tree has a say in what a configuration becomes."""
+    return Path(name).name.startswith("Kconfig") or name.startswith("scripts/") or name.endswith(".config")
 
 
 def _announced(log: Path) -> set[str]:
@@ -291,25 +298,35 @@ def _read_counts(record: Path) -> dict[str, int]:
     return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
 
 
-def _seeds(store: Store, target: str, toolchain: str) -> list[tuple[Path, Path]]:
-    """Finished kernels of ``target`` and the trees they were made of, the newest first."""
+@dataclass(frozen=True, slots=True)
+class _Seed:
+    """An earlier kernel: where it is, the tree it was made of, and what was asked of its configuration."""
+
+    made: float
+    path: Path
+    tree: Path
+    requests: str
+
+
+def _seeds(store: Store, target: str, toolchain: str) -> list[_Seed]:
+    """Finished kernels of ``target`` by the same toolchain, the newest first."""
     found = []
     for record in store.root.glob(f"kernel/{target}-*/kernel.json"):
         facts = json.loads(record.read_text(encoding="utf-8"))
-        tree = Path(facts["tree"])
-        if facts["target"] == target and facts["toolchain"] == toolchain and tree.is_dir():
-            found.append((record.stat().st_mtime, record.parent, tree))
-    return [(path, tree) for _, path, tree in sorted(found, reverse=True)]
+        seed = _Seed(record.stat().st_mtime, record.parent, Path(facts["tree"]), facts["requests"])
+        if facts["target"] == target and facts["toolchain"] == toolchain and seed.tree.is_dir():
+            found.append(seed)
+    return sorted(found, key=lambda seed: seed.made, reverse=True)
 
 
-def align_times(before: Path, after: Path) -> int:
-    """Let make see what changed from one tree to another; the number of files that did.
+def align_times(before: Path, after: Path) -> list[str]:
+    """Let make see what changed from one tree to another; the files that did.
 
     make compares times only, and those of a tree say when it was unpacked or patched: going back to
     an older patch would compile nothing, and an unpacked git reference everything. So a file that is
     as it was before gets its time of before, and any other the time of now.
     """
-    changed = 0
+    changed: list[str] = []
     for name in _names(after):
         old, new = before / name, after / name
         if _same_file(old, new):
@@ -319,7 +336,7 @@ def align_times(before: Path, after: Path) -> int:
                 os.utime(new, ns=times, follow_symlinks=False)
         else:
             os.utime(new, follow_symlinks=False)
-            changed += 1
+            changed.append(name)
     return changed
 
 

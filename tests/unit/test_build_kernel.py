@@ -45,7 +45,7 @@ def test_times_say_what_changed(tmp_path: Path) -> None:
     at(before / "mm/gone.c", 100)
     (before / "link").symlink_to("linked.c")
     (after / "link").symlink_to("mm/patched.c")
-    assert kernel.align_times(before, after) == 3
+    assert sorted(kernel.align_times(before, after)) == ["link", "mm/new.c", "mm/patched.c"]
     times = {path.relative_to(after).as_posix(): path.lstat().st_mtime for path in after.rglob("*")}
     assert times["linked.c"] == 100
     assert times["mm/unpacked_again.c"] == 200
@@ -70,3 +70,14 @@ def test_steps_announced_in_an_interrupted_build_count(tmp_path: Path) -> None:
     assert kernel._announced(log) == set()
     log.write_text("make: Entering\n  CC      a.o\n  CC [M]  b.o\nwarning: x\n  CC      a.o\n")
     assert len(kernel._announced(log)) == 2
+
+
+def test_what_decides_the_configuration() -> None:
+    names = [
+        "mm/Kconfig",
+        "lib/Kconfig.debug",
+        "scripts/cc-version.sh",
+        "kernel/configs/tiny.config",
+        "mm/zswap.c",
+    ]
+    assert [kernel.decides_options(name) for name in names] == [True, True, True, True, False]
