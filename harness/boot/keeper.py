@@ -9,7 +9,6 @@ is killed when the harness is, by whatever means, and not before.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -47,16 +46,16 @@ class Keeper:
 
     def stop(self) -> None:
         """End the thread, and with it every machine that is still there."""
-        if self.pid == os.getpid() and self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(timeout=1.0)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=1.0)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        if tasks := asyncio.all_tasks(self.loop):
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=0.5))
 
 
 _lock = threading.Lock()
@@ -69,5 +68,13 @@ def keeper() -> Keeper:
     with _lock:
         if _keeper is None or _keeper.pid != os.getpid():
             _keeper = Keeper()
-            atexit.register(_keeper.stop)
         return _keeper
+
+
+def stop_keeper() -> None:
+    """End this process's keeper, if there is one."""
+    global _keeper
+    with _lock:
+        if _keeper is not None and _keeper.pid == os.getpid():
+            _keeper.stop()
+        _keeper = None

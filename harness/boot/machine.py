@@ -8,15 +8,18 @@ QEMU itself, and is complete when the process is gone.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +27,13 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from harness.boot import postmortem, qemu
-from harness.boot.keeper import keeper
+from harness.boot.keeper import keeper, stop_keeper
 from harness.boot.payload import SIZE as PAYLOAD_BYTES
 from harness.boot.qmp import Command, Qmp
 from harness.boot.results import ResultsChannel
 from harness.boot.shell import Shell
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestLost, InfrastructureError, KernelCrashed
+from harness.errors import DeadlineExpired, GuestLost, HarnessError, InfrastructureError, KernelCrashed
 
 if TYPE_CHECKING:
     from harness.build.artefacts import Artefacts
@@ -41,7 +44,22 @@ STDERR: Final = "qemu.log"
 CRASHED: Final = frozenset({"guest-panic", "guest-reset"})
 """QEMU's reasons for an end that a healthy guest does not give: panic=-1 resets, -no-reboot ends."""
 _END_SECONDS: Final = 5.0
-_LAST_LINES: Final = 15
+_LAST_LINES: Final = 5
+
+
+_live: weakref.WeakSet[Machine] = weakref.WeakSet()
+_owner = os.getpid()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """At an orderly end of the harness no machine is left to the parent-death signal."""
+    if os.getpid() != _owner:
+        return  # a forked child: the machines are its parent's
+    for machine in list(_live):
+        with contextlib.suppress(HarnessError):
+            machine.stop()
+    stop_keeper()
 
 
 @dataclass(slots=True)
@@ -80,6 +98,7 @@ class Machine:
         self.seed = ""
         """What the guest's random number generator was given after the clone, in hexadecimal."""
         self._why = ""
+        _live.add(self)
         self._stopping = threading.Lock()
         keep = keeper()
         with contextlib.ExitStack() as opened:
@@ -230,8 +249,7 @@ def await_guest(machine: Machine, deadline: Deadline, answer: Callable[[Deadline
     except DeadlineExpired as error:
         raise DeadlineExpired(
             f"the guest hangs: {deadline.what} did not happen in time; {_console(machine)}",
-            f"the evidence is in {machine.evidence}",
-            error.evidence or machine.expire(deadline.what),
+            evidence=error.evidence or machine.expire(deadline.what),
         ) from None
     except GuestLost:
         reason = machine.exit_reason
@@ -256,8 +274,12 @@ def shell_answers(machine: Machine) -> Callable[[Deadline], object]:
 
 
 def _console(machine: Machine) -> str:
-    words = machine.last_words()
-    return f"the console's last lines:\n{words}\n" if words else "the console is empty"
+    """What the console says about the end, for a message: the panic, else the last lines."""
+    words = machine.last_words(100)
+    if panic := re.findall(r"Kernel panic - not syncing: .*", words):
+        return str(panic[-1])
+    last = "\n".join(words.splitlines()[-_LAST_LINES:])
+    return f"the console's last lines:\n{last}\n" if last else "the console is empty"
 
 
 def _open(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What can still be learned from a guest that does not answer, before it is killed.
 
-The registers come from QEMU and need nothing of the guest. The blocked tasks and the back traces of
-all processors come from the kernel, asked by magic system requests on the console's serial line; a
-kernel that has interrupts off everywhere does not answer those.
+The registers come from QEMU and need nothing of the guest. Blocked tasks, the back traces of all
+processors and the stacks of all tasks come from the kernel, asked by magic system requests on the
+console's serial line; a kernel that has interrupts off everywhere does not answer those.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REPORT: Final = "hang.txt"
 KEY_SECONDS: Final = 0.01
 """Between two keys: the guest's serial port takes the break before the key, not both at once."""
-_KEYS: Final = "wl"
+_KEYS: Final = "wlt"
 _ANSWER_SECONDS: Final = 2.0
 _QUIET_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 0.02

@@ -235,7 +235,8 @@ def _make_sparse(live: Path, ram: Path) -> None:
 def _keep_evidence(directory: Path, target: str, error: BaseException) -> None:
     """Save what a failed boot left from the directory that is going to be removed."""
     kept = settings.evidence_dir() / f"boot-{target}"
-    kept.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir(parents=True)
     for name in (BOOT_LOG, "qemu.log", "hang.txt"):
         if (directory / name).exists():
             shutil.copyfile(directory / name, kept / name)
