@@ -311,6 +311,9 @@ impl UniqueFolio {
 
     /// Runs `f` with the bytes from `offset` on, to be changed. Otherwise like
     /// [`UniqueFolio::with_mapped`].
+    ///
+    /// Before the folio is shown to somebody with another mapping of it, such as user space, call
+    /// [`FolioInfo::flush_dcache`].
     pub fn with_mapped_mut<R>(
         &mut self,
         offset: usize,

@@ -66,7 +66,8 @@ use kernel::{ffi::c_void, prelude::*};
 
 /// The most mappings that one scope can hold.
 ///
-/// A task has `KM_MAX_IDX` slots (16), and is stopped by a `BUG_ON` when it wants more.
+/// A task can hold one less than `KM_MAX_IDX` (16) of its slots; a `BUG_ON` stops the next. What else
+/// the task has mapped is not known here: who nests scopes, or calls this with much mapped, counts.
 const DEPTH: usize = 15;
 
 /// The mappings of a scope that have not ended.

@@ -15,6 +15,7 @@ from typing import Any, Final
 from harness.drive.guest import Guest
 from harness.drive.memory import free_bytes
 from harness.drive.scenario import scenario
+from harness.judge.kinds import Kind
 
 MODULE: Final = "rust_folio"
 MIB: Final = 1 << 20
@@ -200,6 +201,26 @@ def test_f01_orders(guest: Guest) -> None:
     folios.refused("EDOM", (f"alloc {order}" for order in (largest + 1, 31, 32, 63, 2**32 - 1)))
     assert folios.since()["allocs"] == 0
     folios.at_rest()
+
+
+@scenario(
+    "F02",
+    claim="Without the check of the order, the page allocator warns; with it, it is not asked",
+    thread=PATCH,
+    modules=(MODULE,),
+)
+def test_f02_no_order_check(guest: Guest) -> None:
+    folios = Folios(guest)
+    too_large = folios.info["max_order"] + 1
+    folios.refused("EDOM", [f"alloc {too_large}"])
+    assert guest.reports() == []
+
+    guest.expect_report(Kind.WARNING, at="mm/page_alloc.c", count=1)
+    folios.must("variant no_order_check")
+    folios.refused("ENOMEM", [f"alloc {too_large}"])
+    assert folios.since()["allocs"] == 0
+    folios.alloc(0)
+    guest.prove(folios.since()["allocs"] == 1, "the variant does allocate what there is")
 
 
 @scenario(
