@@ -75,9 +75,11 @@ class Machine:
     def full_cmdline(self) -> tuple[str, ...]:
         """The kernel's command line: a panic ends the machine at once, the shell's line is named.
 
-        The root is a ramfs because the kernel would swap the pages of a tmpfs, programs included.
+        The root is a ramfs because the kernel would swap the pages of a tmpfs, programs included. The
+        console shows each line's facility, so that what a process writes to /dev/kmsg is not taken for
+        the kernel's.
         """
-        own = ("panic=-1", "rootfstype=ramfs", f"harness.shell={SHELL_DEVICE}")
+        own = ("panic=-1", "rootfstype=ramfs", "console_msg_format=syslog", f"harness.shell={SHELL_DEVICE}")
         return (*self.target.cmdline, *own, *self.cmdline)
 
     @property

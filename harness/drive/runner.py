@@ -12,7 +12,8 @@ from harness.drive.guest import SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
 from harness.judge import checks
 from harness.judge.dmesg import ConsoleParser, Report
-from harness.judge.marks import Edge, mark_text, missing_marks
+from harness.judge.lines import tail_lines
+from harness.judge.marks import Edge, console_doubts, mark_text, missing_marks
 from harness.judge.meminfo import Stream, read_stream
 from harness.judge.verdict import Result, Verdict, settle
 
@@ -68,20 +69,22 @@ class ScenarioRun:
             return self._result(verdict, reason)
         if machine.is_alive():
             self._end(machine, error)
+        console = machine.console.read_bytes()
         parser = ConsoleParser()
-        reports = (*parser.feed(machine.console.read_bytes()), *parser.finish())
+        reports = (*parser.feed(console), *parser.finish())
         verdict, reason = settle(
             error,
             reports,
             self._guest.expectations,
             end_marker=not missing_marks(parser.marks, self.scenario.id),
-            exit_reason="" if machine.is_alive() else machine.exit_reason,
+            exit_reason=machine.exit_reason,
+            doubts=console_doubts(parser.marks, parser.dropped, self.scenario.id),
         )
         samples = machine.results.data
         (self.evidence / "samples.txt").write_bytes(samples)
         if verdict is Verdict.PASSED:
             verdict, reason = _weigh_samples(read_stream(samples), self.target, reason)
-        return self._result(verdict, reason, reports)
+        return self._result(verdict, reason, reports, () if reports else tuple(tail_lines(console)))
 
     def stop(self) -> None:
         """Kill the guest. Evidence stays."""
@@ -109,7 +112,13 @@ class ScenarioRun:
         while seen not in machine.console.read_bytes() and machine.is_alive() and not deadline.expired:
             time.sleep(POLL_SECONDS)
 
-    def _result(self, verdict: Verdict, reason: str, reports: tuple[Report, ...] = ()) -> Result:
+    def _result(
+        self,
+        verdict: Verdict,
+        reason: str,
+        reports: tuple[Report, ...] = (),
+        lines: tuple[str, ...] = (),
+    ) -> Result:
         return Result(
             scenario=self.scenario.id,
             target=self.target.name,
@@ -119,6 +128,7 @@ class ScenarioRun:
             evidence=str(self.evidence.relative_to(self._root)),
             reports=reports,
             claim=self.scenario.claim,
+            lines=lines,
         )
 
 
