@@ -14,6 +14,7 @@ from rich.console import Console
 from harness import targets
 from harness.errors import EXIT_INTERRUPTED, HarnessError
 from harness.progress import Progress
+from harness.targets import DEFAULT_TARGET
 
 app = typer.Typer(
     name="harness",
@@ -36,7 +37,6 @@ TreeOption = Annotated[
     str | None,
     typer.Option("--tree", metavar="TREE", help="A kernel of yours: a directory, a tarball, DIR@GITREF."),
 ]
-DEFAULT_TARGET = "7.3-x86_64"
 
 
 @app.command()

@@ -19,9 +19,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import pytest_plugin, targets
+from harness.boot import accel
 from harness.boot.payload import pack
 from harness.build import doctor
-from harness.build.artefacts import cached_kinds
+from harness.build.artefacts import cached_kinds, find_all
+from harness.build.doctor import Finding
 from harness.build.store import Store, human
 from harness.deadline import Deadline
 from harness.drive.catalogue import Entry, catalogue, select
@@ -33,7 +35,7 @@ from harness.progress import Progress
 from harness.report import results as results_file
 from harness.report import terminal
 from harness.settings import PROJECT, evidence_dir
-from harness.targets import Target
+from harness.targets import DEFAULT_TARGET, Target
 
 SHELL_SECONDS: Final = 20.0
 
@@ -183,7 +185,7 @@ def show_list(console: Console) -> None:
 def show_doctor(console: Console) -> int:
     """What this machine can do, a line each; returns the exit code."""
     with Progress() as progress:
-        findings = doctor.examine(progress=progress)
+        findings = doctor.examine(progress=progress, prove_kvm=lambda: _prove_kvm(progress))
     marks = {True: "[green]ok[/]", False: "[red]no[/]", None: "[dim]--[/]"}
     grid = Table.grid(padding=(0, 1))
     for finding in findings:
@@ -191,6 +193,20 @@ def show_doctor(console: Console) -> int:
         grid.add_row(marks[finding.ok], finding.name, says)
     console.print(grid)
     return EXIT_BROKEN if any(finding.ok is False for finding in findings) else EXIT_PASSED
+
+
+def _prove_kvm(progress: Progress) -> Finding:
+    """A boot is the only proof; it takes a kernel that is built already."""
+    store = Store()
+    artefacts = find_all(targets.target(DEFAULT_TARGET), store)
+    if artefacts is None:
+        return Finding(
+            "KVM", None, "/dev/kvm can be opened; a boot will tell", "harness build, then ask again"
+        )
+    why = accel.proved(artefacts, store, progress)
+    if why is None:
+        return Finding("KVM", True, "a kernel boots under it")
+    return Finding("KVM", None, f"no kernel boots under it: {why}", "guests are emulated, which is enough")
 
 
 def clean_cache(kinds: Sequence[str]) -> None:

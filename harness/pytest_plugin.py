@@ -25,13 +25,13 @@ from harness.judge.verdict import Result, Verdict
 from harness.progress import Progress, quiet
 from harness.report import junit, results, terminal
 from harness.settings import evidence_dir
+from harness.targets import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from harness.drive.workbench import Workbench
 
 PROPERTY: Final = "harness-result"
 COLLECTOR: Final = "harness-collector"
-DEFAULT_TARGET: Final = "7.3-x86_64"
 
 RUN: Final = pytest.StashKey[ScenarioRun]()
 RESULT: Final = pytest.StashKey[Result]()

@@ -99,6 +99,8 @@ class Target:
         return (*self.arch.cmdline, *self.profile.cmdline)
 
 
+DEFAULT_TARGET: Final = "7.3-x86_64"
+
 ARCHES: Final[dict[str, Arch]] = {
     arch.name: arch
     for arch in (

@@ -68,6 +68,17 @@ def build_all(
     return Artefacts(target, root, kernel, userspace, built)
 
 
+def find_all(target: Target, store: Store) -> Artefacts | None:
+    """The artefacts of the pinned tree, without modules, if they are all in the cache."""
+    if (root := BuildRoot.find(store)) is None or (source := trees.find(target, store)) is None:
+        return None
+    kernel = kernels.find(target, source, store, root)
+    userspace = userspaces.find(target, source, store, root)
+    if kernel is None or userspace is None:
+        return None
+    return Artefacts(target, root, kernel, userspace, ())
+
+
 def cached_kinds(target: Target, store: Store) -> list[str]:
     """What of a target is built already, in words."""
     root = BuildRoot.find(store)
