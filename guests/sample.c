@@ -118,15 +118,24 @@ static void sample(void)
 }
 
 /*
- * What is written to the generator shows in its output only when it next makes
- * itself a key, which may be seconds later: have it do so now. A generator that
- * is not ready yet has no key, and refuses (ENODATA).
+ * The seed comes from the host's generator, so it counts as entropy: a generator
+ * that was not ready is, and mkswap does not wait for seconds to get a UUID. One
+ * that was ready shows a seed only when it next makes itself a key, which may be
+ * as long: have it do so now.
  */
 static void reseed(const char *seed, size_t len)
 {
+	static struct {
+		struct rand_pool_info info;
+		char bytes[sizeof(line)];
+	} pool;
 	char said[64];
 
-	write(urandom, seed, len);
+	memcpy(pool.info.buf, seed, len);
+	pool.info.buf_size = len;
+	/* Bits. It is text, in hexadecimal. */
+	pool.info.entropy_count = 4 * len;
+	ioctl(urandom, RNDADDENTROPY, &pool);
 	ioctl(urandom, RNDRESEEDCRNG, 0);
 	snprintf(said, sizeof(said), "@event %llu seeded\n", (unsigned long long)now_ns());
 	write_all(said, strlen(said));
