@@ -43,6 +43,7 @@ _CONFIGURE_SECONDS: Final = 600
 _KERNEL_BYTES: Final = 1_500_000_000
 _KEEP: Final = 2
 """Kernels of one target that stay: this one, and one to go back to."""
+_IDLE_SECONDS: Final = 600.0
 _STEPS: Final = 1750
 """What make announces for a first build of the plain x86_64 kernel; later the real number is known."""
 _LINE: Final = re.compile(r"  ([A-Z0-9_]+(?: \[M\])?) +(\S+)")
@@ -102,7 +103,7 @@ def build_kernel(target: Target, source: Source, store: Store, root: BuildRoot, 
                 need_space(store.root, _KERNEL_BYTES, f"the kernel {target.name}")
                 _Build(target, source, store, root, progress, key, requests, scratch).run()
                 path = store.adopt(scratch, "kernel", name)
-        store.forget("kernel", keep=_KEEP, prefix=f"{target.name}-")
+        store.forget("kernel", keep=_KEEP, prefix=f"{target.name}-", idle_seconds=_IDLE_SECONDS)
         store.sweep("kernel", f"{target.name}-")
     store.touch("kernel", name)
     return _load(target, source, path, key)

@@ -29,6 +29,8 @@ from harness.targets import Target, Tree
 
 _DOWNLOAD_SECONDS: Final = 3600
 _UNPACK_SECONDS: Final = 1200
+_EDIT_SECONDS: Final = 60.0
+_COPY: Final = 'find "$1" -mindepth 1 -maxdepth 1 ! -name .git -exec cp -a --reflink=auto -t "$2" {} +'
 _TREE_BYTES: Final = 1_800_000_000
 _TREE_RECORDS: Final = 165_000
 """tar's records of 10 KiB in a kernel's source; only the progress bar depends on it."""
@@ -55,6 +57,8 @@ class _Origin:
     key: str
     name: str
     unpack: Callable[[Path], None]
+    family: str = ""
+    """Of a directory that its user edits: its generations follow each other, and only the last two stay."""
 
 
 def prepare(
@@ -69,7 +73,7 @@ def prepare(
         _of_user(tree, root, progress) if tree is not None else _pinned(target.tree, store, root, progress)
     )
     series = patches.series(target.tree.patches)
-    key = _key(origin.key, series)
+    key = origin.family + _key(origin.key, series)
     path = store.ready("tree", key)
     if path is None:
         path = _patched(origin, key, series, store, root, progress)
@@ -93,25 +97,39 @@ def _patched(
     origin: _Origin, key: str, series: tuple[Path, ...], store: Store, root: BuildRoot, progress: Progress
 ) -> Path:
     """Make the artefact ``tree``: the source with the patches applied."""
-    pristine = store.ready("source", origin.key)
-    if pristine is None:
+    if origin.family:
+        fill = origin.unpack
         need_space(store.root, _TREE_BYTES, f"the source of {origin.name}")
+    else:
+        pristine = _pristine(origin, store)
 
-        def unpack(directory: Path) -> None:
-            origin.unpack(directory / "linux")
-            kernel_version(directory / "linux")
+        def fill(directory: Path) -> None:
+            _link_copy(pristine / "linux", directory)
 
-        pristine = store.make("source", origin.key, unpack)
-        store.forget("source", keep=2)
-    store.touch("source", origin.key)
-
-    def patch(directory: Path) -> None:
-        _link_copy(pristine / "linux", directory / "linux")
+    def build(directory: Path) -> None:
+        fill(directory / "linux")
         patches.apply(series, directory / "linux", root)
 
     with progress.step(f"source {origin.name}: {len(series)} patches"):
-        path = store.make("tree", key, patch)
-    store.forget("tree", keep=3)
+        path = store.make("tree", key, build)
+    if origin.family:
+        store.forget("tree", keep=2, prefix=origin.family, idle_seconds=_EDIT_SECONDS)
+    else:
+        store.forget("tree", keep=3)
+    return path
+
+
+def _pristine(origin: _Origin, store: Store) -> Path:
+    """The artefact ``source``: what was unpacked, before any patch."""
+
+    def unpack(directory: Path) -> None:
+        need_space(store.root, _TREE_BYTES, f"the source of {origin.name}")
+        origin.unpack(directory / "linux")
+        kernel_version(directory / "linux")
+
+    path = store.make("source", origin.key, unpack)
+    store.touch("source", origin.key)
+    store.forget("source", keep=2)
     return path
 
 
@@ -253,14 +271,15 @@ def _directory(path: Path, root: BuildRoot, progress: Progress) -> _Origin:
 
     def unpack(directory: Path) -> None:
         with progress.step(f"source {path.name}: copying"):
+            directory.mkdir()
             command.run(
-                ["cp", "-a", "--reflink=auto", os.fspath(path), os.fspath(directory)],
+                ["bash", "-c", _COPY, "copy", os.fspath(path), os.fspath(directory)],
                 deadline=Deadline.after(_UNPACK_SECONDS, f"copying {path}"),
             )
-            remove_tree(directory / ".git")
             _tidy(directory, root)
 
-    return _Origin(digest("directory", os.fspath(path), _walk(path)), path.name, unpack)
+    key = digest("directory", os.fspath(path), _walk(path))
+    return _Origin(key, path.name, unpack, family=f"edited-{digest(os.fspath(path))[:12]}-")
 
 
 def _walk(path: Path) -> str:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -90,17 +91,44 @@ def test_a_directory_is_copied_patched_and_left_alone(
     kernel: Path, target: Target, tmp_path: Path, root: BuildRoot
 ) -> None:
     (tmp_path / "patches/own/0001.patch").write_text(PATCH)
+    (kernel / ".git").mkdir()
     source = prepare(target, tmp_path, root, str(kernel))
     assert source.release_hint == "7.3.4-rc1"
     assert "line ten" in (source.path / "mm/code.c").read_text()
     assert (source.path / "mm/new.c").read_text() == "new\n"
     assert (kernel / "mm/code.c").read_text() == CODE
+    assert not (source.path / ".git").exists()
+    assert prepare(target, tmp_path, root, str(kernel)).key == source.key
+
+
+@needs_bwrap
+def test_of_an_edited_directory_the_last_two_generations_stay(
+    kernel: Path, target: Target, tmp_path: Path, root: BuildRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree, "_EDIT_SECONDS", -1.0)
+    keys = []
+    for generation in range(4):
+        (kernel / "mm/code.c").write_text(CODE + f"more {generation}\n")
+        keys.append(prepare(target, tmp_path, root, str(kernel)).key)
+        time.sleep(0.01)
+    assert len(set(keys)) == 4
+    left = [path.name for path in (tmp_path / "cache/tree").iterdir()]
+    assert sorted(left) == sorted(keys[2:])
+
+
+@needs_bwrap
+def test_patches_do_not_reach_what_was_unpacked(
+    kernel: Path, target: Target, tmp_path: Path, root: BuildRoot
+) -> None:
+    (tmp_path / "patches/own/0001.patch").write_text(PATCH)
+    archive = tmp_path / "linux.tar"
+    with tarfile.open(archive, "w") as file:
+        file.add(kernel, "linux-7.3")
+    source = prepare(target, tmp_path, root, str(archive))
+    assert "line ten" in (source.path / "mm/code.c").read_text()
     [pristine] = (tmp_path / "cache/source").glob("*/linux")
     assert (pristine / "mm/code.c").read_text() == CODE, "the patch went through a hard link"
     assert os.stat(pristine / "Makefile").st_ino == os.stat(source.path / "Makefile").st_ino
-    assert prepare(target, tmp_path, root, str(kernel)).key == source.key
-    (kernel / "mm/code.c").write_text(CODE + "more\n")
-    assert prepare(target, tmp_path, root, str(kernel)).key != source.key
 
 
 @needs_bwrap
