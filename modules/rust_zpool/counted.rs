@@ -88,10 +88,12 @@ impl Counted {
         }
         // The books are not part of the driver; whoever makes a pool may sleep.
         let record = Arc::new(record, GFP_KERNEL)?;
-        remember(record.clone())?;
-
-        let pool = Pool { buckets, record };
-        Ok(gfp.kbox(pool)?)
+        let pool = gfp.kbox(Pool {
+            buckets,
+            record: record.clone(),
+        })?;
+        remember(record)?;
+        Ok(pool)
     }
 }
 

@@ -143,7 +143,7 @@ PRESSURE_START: Final = 1024
 """Pages still available when the steps begin."""
 
 
-def press_out(guest: Guest, zswap: Zswap, process: Pages, pages: int) -> int:
+def press_out(guest: Guest, process: Pages, pages: int) -> int:
     """Take memory from everybody until at least ``pages`` of ``process`` are swapped out; how many are.
 
     The process has more, so that there is always something to reclaim and nobody is killed.
@@ -156,7 +156,7 @@ def press_out(guest: Guest, zswap: Zswap, process: Pages, pages: int) -> int:
     holder.exit()
     # kswapd goes on until there is as much memory as it wants.
     before = -1
-    while (now := zswap.counters().zswpout) != before:
+    while (now := guest.vmstat()["zswpout"]) != before:
         before = now
         guest.run("sleep 0.05")
     return process.swapped()
@@ -174,7 +174,7 @@ def test_z06_integrity_under_pressure(guest: Guest) -> None:
     process = filled(guest, "w", pages * 3 // 2, seed=6)
     before, vm_before = zswap.counters(), guest.vmstat()
 
-    swapped = press_out(guest, zswap, process, pages)
+    swapped = press_out(guest, process, pages)
 
     out, vm, pool = zswap.counters().since(before), guest.vmstat(), zswap_pool(guest)
     by_reclaim = vm["pgsteal_kswapd"] + vm["pgsteal_direct"]
