@@ -47,6 +47,15 @@ def test_lines_come_with_the_time_of_their_end(port: Port) -> None:
     assert port.channel.data.endswith(b"\n\nrest")
 
 
+def test_a_line_whose_end_comes_alone_has_the_time_of_its_end(port: Port) -> None:
+    port.guest.sendall(b"late")
+    port.channel.wait_for(b"late", soon())
+    between = time.monotonic()
+    port.guest.sendall(b"\n")
+    port.channel.wait_for(b"late\n", soon())
+    assert port.channel.lines()[0].at > between
+
+
 def test_what_was_said_before_counts(port: Port) -> None:
     port.guest.sendall(b"@exit\n")
     assert port.channel.wait_for(b"@exit\n", soon()) == 6

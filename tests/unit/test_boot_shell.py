@@ -177,6 +177,12 @@ def test_no_filler_hides_the_end(rig: Rig, filler: bytes) -> None:
     assert (found.text.encode(), found.status) == (output, 7)
 
 
+def test_the_end_is_found_wherever_a_piece_happens_to_be_cut(rig: Rig) -> None:
+    for size in (*range(8160, 8200), *range(65_500, 65_540)):
+        rig.play(answer(b"z" * size))
+        assert len(rig.shell.run("x", deadline=soon()).text) == size
+
+
 def test_a_forged_mark_ends_nothing(rig: Rig) -> None:
     forged = end("0" * 16, 0) + begin("0" * 16)
     rig.play(answer(forged + b"tail", 1))
