@@ -157,10 +157,13 @@ impl Pool {
         self.bytes.load(Relaxed)
     }
 
-    /// How many buckets of the pool had an address whose low bits were not free. Zero, if
-    /// [`Kmalloc`] keeps its promise.
-    pub(crate) fn misaligned(&self) -> usize {
-        self.misaligned.load(Relaxed)
+    /// How many buckets of the pool had an address whose low bits were not free, since this was last
+    /// called. None, if [`Kmalloc`] keeps its promise.
+    pub(crate) fn take_misaligned(&self) -> usize {
+        match self.misaligned.load(Relaxed) {
+            0 => 0,
+            _ => self.misaligned.xchg(0, Relaxed),
+        }
     }
 
     /// Makes an object in a bucket of `class`.

@@ -57,11 +57,6 @@ impl Pool {
         self.buckets.bytes()
     }
 
-    /// Buckets with an address whose low bits were not free.
-    pub(crate) fn misaligned(&self) -> usize {
-        self.buckets.misaligned()
-    }
-
     /// Has `tell` count for this pool and for all.
     fn count(&self, tell: impl Fn(&Stats)) {
         tell(&ALL);
@@ -123,7 +118,11 @@ impl ZpoolDriver for Counted {
         }
         let handle = (variants::current().malloc)(&pool.buckets, size, gfp, nid);
         let result = handle.as_ref().map(|handle| handle.class());
-        pool.count(|stats| stats.malloc_ends(result.map_err(|error| *error)));
+        let misaligned = pool.buckets.take_misaligned();
+        pool.count(|stats| {
+            stats.malloc_ends(result.map_err(|error| *error));
+            stats.misaligned(misaligned);
+        });
         handle
     }
 

@@ -186,7 +186,6 @@ impl Private {
         let pool = self.pool()?;
         out.u64("pages", Counted::total_pages(pool));
         out.usize("bytes", pool.bytes());
-        out.usize("misaligned", pool.misaligned());
         Ok(())
     }
 

@@ -134,6 +134,8 @@ counters! {
         live_max,
         mallocs_inside_max,
         size_max,
+        /// Buckets whose address had no room for the number of the class.
+        bad_align,
         /// Every flag that `malloc` was called with.
         gfp,
         malloc_atomic,
@@ -212,6 +214,10 @@ impl Stats {
             }
             Err(error) => self.failed(error),
         }
+    }
+
+    pub(crate) fn misaligned(&self, buckets: usize) {
+        self.since.bad_align.add(buckets);
     }
 
     pub(crate) fn freed(&self, class: Class, context: Context) {
