@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from harness.build.command import CommandFailed
@@ -39,16 +38,6 @@ def series(name: str, folder: Path = SERIES) -> tuple[Path, ...]:
     return tuple(sorted((folder / name).glob("*.patch")))
 
 
-def touched_files(patch: str) -> list[str]:
-    """The files that a patch in unified format changes, removes or adds."""
-    names: list[str] = []
-    for line in patch.splitlines():
-        found = re.match(r"(?:---|\+\+\+) (?:[ab]/)([^\t\n]+)", line)
-        if found and found.group(1) not in names:
-            names.append(found.group(1))
-    return names
-
-
 def find_failure(output: str) -> Failure | None:
     """Where ``patch`` says that it failed first."""
     file = ""
@@ -72,9 +61,12 @@ def _missing_file(output: str) -> str | None:
 
 
 def apply(patches: tuple[Path, ...], tree: Path, root: BuildRoot) -> None:
-    """Apply ``patches`` in order to ``tree``. Raises :class:`UserError` for one that does not apply."""
+    """Apply ``patches`` in order to ``tree``. Raises :class:`UserError` for one that does not apply.
+
+    patch(1) writes a new file and renames it, so a file that the tree shares by a hard link with
+    another stays as it was there.
+    """
     for patch in patches:
-        _own_copies(tree, touched_files(patch.read_text(encoding="utf-8", errors="replace")))
         try:
             _patch(patch, tree, root, "--forward")
         except CommandFailed as error:
@@ -115,15 +107,3 @@ def _patch(patch: Path, tree: Path, root: BuildRoot, *options: str) -> None:
         readable=[patch],
         deadline=Deadline.after(_APPLY_SECONDS, f"applying {patch.name}"),
     )
-
-
-def _own_copies(tree: Path, names: list[str]) -> None:
-    """Break the hard links of the files a patch is about to change: the tree shares them with others."""
-    for name in names:
-        if ".." in PurePosixPath(name).parts:
-            raise UserError(f"a patch names {name}, which is outside the tree")
-        file = tree / name
-        if file.is_file() and not file.is_symlink():
-            copy = file.with_name(f".{file.name}.own")
-            shutil.copy(file, copy)
-            copy.replace(file)

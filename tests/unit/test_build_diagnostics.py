@@ -80,6 +80,12 @@ def test_errors_without_a_place(output: str, what: str) -> None:
     assert (str(found), found.file) == (what, "")
 
 
+def test_the_first_of_several_counts() -> None:
+    output = "ERROR: modpost: one\nERROR: modpost: two\nmake: *** No rule to make target 'x'.\n"
+    assert str(first_error(output)) == "modpost: one"
+    assert str(first_error(RUSTC + CLANG)).endswith("mismatched types [E0308]")
+
+
 def test_no_error() -> None:
     assert first_error("  CC      a.o\nmake: Leaving directory\n") is None
 

@@ -106,6 +106,13 @@ def test_a_killed_build_is_never_used_and_is_cleared_away(tmp_path: Path) -> Non
     assert [path.name for path in (cache / "thing").iterdir()] == [made.name]
 
 
+def test_a_directory_that_is_not_finished_is_not_ready(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.path("thing", "key").mkdir(parents=True)
+    assert store.ready("thing", "key") is None
+    assert store.make("thing", "key", lambda directory: None) == store.ready("thing", "key")
+
+
 def test_two_processes_build_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     cache = tmp_path / "cache"
