@@ -96,6 +96,7 @@ def build_module(
         with progress.step(f"module {path.name}: compiling"):
             store.make("module", name, lambda there: _build(path, common, kernel, store, root, there))
         store.forget("module", keep=_KEEP, prefix=f"{path.name}-")
+        store.sweep("module", f"{path.name}-", keep=_KEEP)
     store.touch("module", name)
     return _load(store.path("module", name), key)
 

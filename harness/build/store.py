@@ -224,6 +224,7 @@ class Store:
         with self.lock(f"scratch-{kind}", key):
             try:
                 path.mkdir(parents=True, exist_ok=True)
+                os.utime(path)
                 yield path
             except OSError as error:
                 if error.errno == errno.ENOSPC:
@@ -261,10 +262,11 @@ class Store:
             if time.time() - (path / _MANIFEST).stat().st_mtime > idle_seconds:
                 self._discard(path)
 
-    def sweep(self, kind: str, prefix: str) -> None:
-        """Remove scratch directories of ``kind`` that nobody uses and whose key begins with ``prefix``."""
-        folder = self.root / "scratch" / kind
-        for path in folder.glob(f"{prefix}*"):
+    def sweep(self, kind: str, prefix: str, *, keep: int = 0) -> None:
+        """Remove scratch directories with a key that begins with ``prefix``: not the ``keep`` newest, none in use."""
+        folders = [path for path in (self.root / "scratch" / kind).glob(f"{prefix}*") if path.is_dir()]
+        folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in folders[keep:]:
             with suppress(Timeout), FileLock(self._lock_file(f"scratch-{kind}", path.name), timeout=0):
                 remove_tree(path)
 

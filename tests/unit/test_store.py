@@ -139,6 +139,18 @@ def test_scratch_stays_and_is_adopted(tmp_path: Path) -> None:
     assert (made / "object").exists()
 
 
+def test_sweep_spares_the_newest_and_those_in_use(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(4):
+        with store.scratch("module", f"x-{number}") as path:
+            os.utime(path, (1000 + number, 1000 + number))
+    with store.scratch("module", "x-0"):
+        os.utime(tmp_path / "scratch/module/x-0", (1000, 1000))
+        store.sweep("module", "y-")
+        store.sweep("module", "x-", keep=1)
+        assert sorted(path.name for path in (tmp_path / "scratch/module").iterdir()) == ["x-0", "x-3"]
+
+
 def test_forget_keeps_the_newest_and_what_is_in_use(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number in range(4):
