@@ -263,7 +263,7 @@ class Store:
                 self._discard(path)
 
     def sweep(self, kind: str, prefix: str, *, keep: int = 0) -> None:
-        """Remove scratch directories by ``prefix`` of their key, save the ``keep`` newest and those in use."""
+        """Remove scratch directories by ``prefix`` of key; the ``keep`` newest and those in use stay."""
         folders = [path for path in (self.root / "scratch" / kind).glob(f"{prefix}*") if path.is_dir()]
         folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in folders[keep:]:
