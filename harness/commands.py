@@ -20,7 +20,7 @@ from rich.table import Table
 
 from harness import pytest_plugin, targets
 from harness.boot import accel
-from harness.boot.payload import pack
+from harness.boot.payload import pack, unpack_script
 from harness.build import doctor
 from harness.build.artefacts import cached_kinds, find_all
 from harness.build.doctor import Finding
@@ -157,7 +157,7 @@ def open_shell(target: Target, modules: Sequence[Path], tree: str | None) -> Non
     deadline = Deadline.after(SHELL_SECONDS, "a clone of the guest answers", slowdown=template.slowdown)
     machine = template.clone(evidence, payload, deadline)
     try:
-        machine.shell.run("tar -xf /dev/vdb -C /", deadline=deadline)
+        machine.shell.run(unpack_script(payload), deadline=deadline)
         names = " ".join(module.name for module in built)
         sys.stderr.write(f"{target.name}; /modules has {names}; the console is in {machine.console}\n")
         sys.stderr.write("load one with: modctl load /modules/NAME.ko; leave with exit or Ctrl-]\n")

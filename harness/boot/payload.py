@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The payload disk: files for one guest, as a tar on a read-only disk of fixed size.
 
-The size is fixed because a clone's disks must look like its template's; the guest unpacks it with
-``tar -xf /dev/vdb -C /``.
+The size is fixed because a clone's disks must look like its template's. The guest is told how much of
+it there is to read (:func:`unpack_script`): its tar would go on to the end of the disk.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from harness.errors import UserError
 SIZE: Final = 16 << 20
 _KEEP: Final = 64
 _IMAGE: Final = "payload.tar"
+_USED: Final = "used"
 
 
 def pack(files: Mapping[str, Path], store: Store) -> Path:
@@ -33,11 +34,17 @@ def pack(files: Mapping[str, Path], store: Store) -> Path:
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise UserError(f"{name!r} is no name for a file in the guest", "give a path relative to /")
     facts = [part for name in sorted(files) for part in (name, files[name])]
-    key = digest("payload", str(SIZE), *facts)
+    key = digest("payload 2", str(SIZE), *facts)
     directory = store.make("payload", key, lambda there: _write(files, there / _IMAGE))
     store.touch("payload", key)
     store.forget("payload", keep=_KEEP)
     return directory / _IMAGE
+
+
+def unpack_script(image: Path) -> str:
+    """What a guest runs to have the files of ``image``, its payload, below ``/``."""
+    used = int((image.parent / _USED).read_text(encoding="ascii"))
+    return f"head -c {used} /dev/vdb | tar -xf - -C /"
 
 
 def _write(files: Mapping[str, Path], image: Path) -> None:
@@ -58,4 +65,5 @@ def _write(files: Mapping[str, Path], image: Path) -> None:
             f"the files for the guest are {human(written)}, the disk for them holds {human(SIZE)}",
             "strip the module of its debug information, or give the scenario fewer files",
         )
+    (image.parent / _USED).write_text(f"{written}\n", encoding="ascii")
     os.truncate(image, SIZE)

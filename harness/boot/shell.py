@@ -136,12 +136,15 @@ class Shell:
             self._terminal.close()
 
     def interact(self) -> None:
-        """Bridge the caller's terminal to a shell in the guest until it exits or Ctrl-] is typed."""
+        """Bridge the caller's terminal to a shell in the guest until it exits or Ctrl-] is typed.
+
+        Raises :class:`UserError` when there is no terminal. After Ctrl-] no command can be run any more.
+        """
         if self._terminal is None:
             raise InfrastructureError("this machine has no line for a terminal")
         mark = secrets.token_hex(8)
         self._line.sendall(wrap(terminal.login(), mark))
-        terminal.bridge(self._terminal, self._line, b"\x02%s> " % mark.encode())
+        self._usable = terminal.bridge(self._terminal, self._line, b"\x02%s> " % mark.encode())
 
     def _skip_to(self, mark: str, deadline: Deadline) -> None:
         """Drop what comes before the command's own output: echo, leftovers of processes in the background."""

@@ -27,7 +27,12 @@ _CHUNK: Final = 4096
 
 
 def login() -> str:
-    """The script that gives a person a shell on the terminal's line, and ends with it."""
+    """The script that gives a person a shell on the terminal's line, and ends with it.
+
+    Raises :class:`UserError` when standard input is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UserError("standard input is no terminal", "an interactive shell needs one")
     size = shutil.get_terminal_size()
     device = f"/dev/{TERMINAL_DEVICE}"
     inner = (
@@ -38,13 +43,11 @@ def login() -> str:
     return f"setsid -c sh -c {quoted} < {device}"
 
 
-def bridge(guest: socket.socket, line: socket.socket, end: bytes) -> None:
+def bridge(guest: socket.socket, line: socket.socket, end: bytes) -> bool:
     """Pass keys and output on until ``line`` says ``end`` or closes, or Ctrl-] is typed.
 
-    Raises :class:`UserError` when standard input is no terminal.
+    Whether ``line`` said ``end``: the guest's shell waits for the next command then.
     """
-    if not sys.stdin.isatty():
-        raise UserError("standard input is no terminal", "an interactive shell needs one")
     with _raw(sys.stdin.fileno()), selectors.DefaultSelector() as ready:
         guest.settimeout(None)
         line.settimeout(None)
@@ -59,16 +62,16 @@ def bridge(guest: socket.socket, line: socket.socket, end: bytes) -> None:
                     before, leave, _ = keys.partition(LEAVE)
                     guest.sendall(before)
                     if leave or not keys:
-                        return
+                        return False
                 elif source == "output":
                     if not _show(guest):
-                        return
+                        return False
                 else:
                     piece = _receive(line)
                     said = (said + piece)[-_CHUNK:]
                     if not piece or end in said:
                         _show_rest(guest)
-                        return
+                        return end in said
 
 
 @contextlib.contextmanager

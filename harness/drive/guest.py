@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import shlex
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,9 +53,12 @@ class Guest:
         """Run ``script`` in the guest's shell (busybox ash). ``check``: a status other than 0 raises."""
         shown = script if len(script) <= 60 else f"{script[:57]}..."
         deadline = self._deadline.within(seconds * self._machine.slowdown, f"the guest runs: {shown}")
+        started = time.monotonic()
         output = self._machine.shell.run(script, deadline=deadline, check=False)
         with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"$ {script}\n{output.text}[{output.status}]\n")
+            log.write(
+                f"$ {script}\n{output.text}[{output.status} after {time.monotonic() - started:.3f} s]\n"
+            )
         if check and output.status != 0:
             raise Vacuous(f"{shown!r} ended with status {output.status}: {output.text.strip()[-300:]}")
         return output

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.boot.payload import unpack_script
 from harness.deadline import Deadline
 from harness.drive.guest import SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
@@ -57,7 +58,7 @@ class ScenarioRun:
         self._guest = Guest(self._machine, target, scenario, deadline, self.evidence / "commands.log")
         self._guest.run(
             f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
-            f"tar -xf /dev/vdb -C / && echo @every {SAMPLE_MS} > /run/results"
+            f"{unpack_script(payload)} && echo @every {SAMPLE_MS} > /run/results"
         )
         return self._guest
 
