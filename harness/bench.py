@@ -152,7 +152,7 @@ def _command(argv: list[str], cwd: Path) -> float:
     if done.returncode != 0:
         raise InfrastructureError(
             f"{' '.join(argv)} ended with {done.returncode}, so its time means nothing",
-            (done.stderr or done.stdout).strip()[-600:],
+            (done.stderr + done.stdout).strip()[-1500:],
         )
     return time.monotonic() - started
 

@@ -67,7 +67,7 @@ def run(
     ] = 0,
 ) -> None:
     """Build what is missing, run scenarios, and show the verdicts."""
-    from harness.commands import Order, run_scenarios
+    from harness.commands.run import Order, run_scenarios
 
     order = Order(_targets(target), scenario or (), module or (), tree, json, jobs)
     raise typer.Exit(run_scenarios(order))
@@ -78,7 +78,7 @@ def shell(
     target: OneTargetOption = DEFAULT_TARGET, module: ModuleOption = None, tree: TreeOption = None
 ) -> None:
     """Open a shell in a clone; the modules are in /modules. Leave with exit or Ctrl-]."""
-    from harness.commands import open_shell
+    from harness.commands.shell import open_shell
 
     open_shell(targets.target(target), module or (), tree)
 
@@ -86,7 +86,7 @@ def shell(
 @app.command("list")
 def list_() -> None:
     """Show targets and scenarios, and what is cached."""
-    from harness.commands import show_list
+    from harness.commands.look import show_list
 
     show_list(Console())
 
@@ -94,7 +94,7 @@ def list_() -> None:
 @app.command()
 def doctor() -> None:
     """Say what this machine can do, and what to do about what it cannot."""
-    from harness.commands import show_doctor
+    from harness.commands.look import show_doctor
 
     raise typer.Exit(show_doctor(Console()))
 
@@ -118,7 +118,7 @@ def clean(
     ] = None,
 ) -> None:
     """Give back the disk space of the cache."""
-    from harness.commands import clean_cache
+    from harness.commands.look import clean_cache
 
     clean_cache(kind or ())
 

@@ -19,7 +19,6 @@ from typing import Final
 from harness import settings
 from harness.build import diagnostics
 from harness.build.command import CommandFailed
-from harness.build.elfcheck import check_module
 from harness.build.kernel import OUTPUT, SOURCE, Kernel, build_environment, make_arguments
 from harness.build.root import BuildRoot
 from harness.build.store import Store, digest
@@ -137,6 +136,8 @@ def _build(path: Path, common: Path, kernel: Kernel, store: Store, root: BuildRo
             writable=[there],
             deadline=Deadline.after(_BUILD_SECONDS, "stripping a module"),
         )
+        from harness.build.elfcheck import check_module  # pyelftools: not for a module that is cached
+
         info = check_module(stripped, kernel)
         facts = {"name": info.name, "file": built.stem, "build_id": info.build_id, "kernel": kernel.key}
         (there / "module.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SAMPLE_MS: Final = 100
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
 MODULES: Final = "/modules"
+VMSTAT: Final = "cat /proc/sys/vm/stat_refresh /proc/vmstat"
+ZSWAP: Final = "cd /sys/kernel/debug/zswap && grep . * | tr : ' '"
 
 
 class Guest:
@@ -88,6 +90,13 @@ class Guest:
         refused = self.try_write(path, value)
         assert refused is None, f"writing {value!r} to {path} failed with {refused}"
 
+    def write_all(self, values: Mapping[str, str]) -> None:
+        """Write several files in one command. Raises AssertionError for the first that is refused."""
+        commands = [f"put {shlex.quote(path)} {shlex.quote(value)}" for path, value in values.items()]
+        answers = self.run("; ".join(commands), check=False).text.splitlines()
+        for (path, value), answer in zip(values.items(), answers, strict=True):
+            assert answer == '{"ok":true}', f"writing {value!r} to {path} failed: {answer}"
+
     def try_write(self, path: str, value: str) -> str | None:
         """Write ``value`` in one system call; the error's name, or None when it was taken."""
         return self._refusal(f"put {shlex.quote(path)} {shlex.quote(value)}")
@@ -97,13 +106,12 @@ class Guest:
         return parse_meminfo(self.read("/proc/meminfo"))
 
     def vmstat(self) -> Mapping[str, int]:
-        """``/proc/vmstat``, in the units of its names."""
-        return parse_vmstat(self.read("/proc/vmstat"))
+        """``/proc/vmstat``, in the units of its names, after each CPU has added what it had counted."""
+        return parse_vmstat(self.run(VMSTAT).text)
 
     def zswap(self) -> Mapping[str, int]:
         """zswap's counters in debugfs: pages, but ``pool_total_size`` in bytes."""
-        listing = self.run("cd /sys/kernel/debug/zswap && grep . * | tr : ' '")
-        return parse_vmstat(listing.text)
+        return parse_vmstat(self.run(ZSWAP).text)
 
     # Modules
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
+from harness.drive.guest import VMSTAT, ZSWAP
 from harness.errors import Vacuous
+from harness.judge.meminfo import parse_vmstat
 
 if TYPE_CHECKING:
     from harness.drive.guest import Guest
@@ -57,9 +59,13 @@ class Zswap:
     def enable(self) -> None:
         """Switch zswap on, with readahead and its own writeback off, so that counts are exact."""
         guest = self._guest
-        guest.write("/proc/sys/vm/page-cluster", "0")
-        guest.write(f"{PARAMETERS}/shrinker_enabled", "N")
-        guest.write(f"{PARAMETERS}/enabled", "Y")
+        guest.write_all(
+            {
+                "/proc/sys/vm/page-cluster": "0",
+                f"{PARAMETERS}/shrinker_enabled": "N",
+                f"{PARAMETERS}/enabled": "Y",
+            }
+        )
         if guest.read(f"{PARAMETERS}/enabled").strip() != "Y":
             raise Vacuous("zswap did not switch on")
 
@@ -79,7 +85,7 @@ class Zswap:
 
     def counters(self) -> Counters:
         """All counters, read in one go."""
-        values = {**self._guest.vmstat(), **self._guest.zswap()}
+        values = parse_vmstat(self._guest.run(f"{VMSTAT}; {ZSWAP}").text)
         try:
             return Counters(**{f.name: values[f.name] for f in fields(Counters)})
         except KeyError as missing:
