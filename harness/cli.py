@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -12,7 +14,7 @@ import typer
 from rich.console import Console
 
 from harness import targets
-from harness.errors import EXIT_INTERRUPTED, HarnessError
+from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, HarnessError, InfrastructureError
 from harness.progress import Progress
 from harness.targets import DEFAULT_TARGET
 
@@ -138,6 +140,17 @@ def _explain(error: HarnessError) -> None:
         console.print(f"         see {_plain(str(error.evidence))}")
 
 
+def _confess() -> None:
+    """Something that nobody foresaw: a defect of ours, told in two lines, with the traceback in a file."""
+    with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    _explain(
+        InfrastructureError(
+            "this is a defect of the harness", "please report it with the file", Path(file.name)
+        )
+    )
+
+
 def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
@@ -149,6 +162,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except HarnessError as error:
         _explain(error)
         sys.exit(error.exit_code)
+    except Exception:
+        _confess()
+        sys.exit(EXIT_BROKEN)
     except SystemExit as leave:
         # typer turns Ctrl-C into this code without a word.
         if leave.code == EXIT_INTERRUPTED:

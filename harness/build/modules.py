@@ -2,7 +2,7 @@
 """Out-of-tree modules: a directory of the user's in, a .ko that the kernel would load out.
 
 The user's directory is copied to a work directory that stays, with the times of its files, so that
-kbuild compiles only what changed. ``common``, when there is one beside the module, is copied beside it.
+kbuild compiles only what changed. ``common`` is copied beside it: the module's neighbour, or else ours.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from harness.build.store import Store, digest
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UserError
 from harness.progress import Progress
+from harness.settings import PROJECT
 
 STAGE: Final = Path("/build/modules")
 _RECIPE: Final = "module 1"
@@ -91,7 +92,7 @@ def build_module(
     path = check_directory(directory)
     name, key = _name_and_key(path, kernel)
     if store.ready("module", name) is None:
-        common = path.parent / "common"
+        common = common_of(path)
         with progress.step(f"module {path.name}: compiling"):
             store.make("module", name, lambda there: _build(path, common, kernel, store, root, there))
         store.forget("module", keep=_KEEP, prefix=f"{path.name}-")
@@ -107,9 +108,14 @@ def find(directory: Path, kernel: Kernel, store: Store) -> Module | None:
     return None if path is None else _load(path, key)
 
 
+def common_of(path: Path) -> Path:
+    """The directory that the module in ``path`` shares with others; ours for a copy that left it behind."""
+    beside = path.parent / "common"
+    return beside if (beside / "ops.h").is_file() else PROJECT / "modules" / "common"
+
+
 def _name_and_key(path: Path, kernel: Kernel) -> tuple[str, str]:
-    common = path.parent / "common"
-    parts = [_sources_digest(path), _sources_digest(common) if common.is_dir() else ""]
+    parts = [_sources_digest(path), _sources_digest(common_of(path))]
     key = digest(_RECIPE, kernel.key, path.name, *parts)
     return f"{path.name}-{key}", key
 
@@ -124,8 +130,7 @@ def _build(path: Path, common: Path, kernel: Kernel, store: Store, root: BuildRo
     with store.scratch("module", f"{path.name}-{digest(kernel.key, os.fspath(path))}") as scratch:
         stage = scratch / "stage"
         _stage(path, stage / path.name)
-        if common.is_dir():
-            _stage(common, stage / "common")
+        _stage(common, stage / "common")
         (there / "stripped").mkdir()
         _make(path, stage, kernel, root, scratch / "build.log")
         built = _the_module(stage / path.name, path)
@@ -201,7 +206,7 @@ def explain(error: CommandFailed, path: Path, kernel: Kernel) -> Exception:
     """A failed compilation in terms of the user's own files."""
     mapping = {
         str(STAGE / path.name): path,
-        str(STAGE / "common"): path.parent / "common",
+        str(STAGE / "common"): common_of(path),
         str(SOURCE): kernel.source.path,
     }
     # kbuild works in the module's directory, and names its files relative to that.

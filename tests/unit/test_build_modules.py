@@ -16,6 +16,7 @@ from harness.build.elfcheck import Export, check_module, parse_modinfo, read_sym
 from harness.build.kernel import Kernel
 from harness.build.tree import Source
 from harness.errors import InfrastructureError, UserError
+from harness.settings import PROJECT
 
 
 @pytest.fixture
@@ -115,9 +116,16 @@ def test_directories_that_are_no_modules(tmp_path: Path) -> None:
     ],
 )
 def test_errors_name_the_users_file(module: Path, kernel: Kernel, line: str, place: str) -> None:
+    (module.parent / "common").mkdir(exist_ok=True)
+    (module.parent / "common" / "ops.h").touch()
     error = modules.explain(CommandFailed("make", 2, line + "\n"), module, kernel)
     assert isinstance(error, UserError)
     assert f"{module.parent}/{place}: " in error.what
+
+
+def test_a_module_that_left_its_neighbour_behind_gets_ours(module: Path) -> None:
+    assert modules.common_of(module) == PROJECT / "modules" / "common"
+    assert (modules.common_of(module) / "ops.c").is_file()
 
 
 def test_a_compiler_that_was_killed_is_not_the_users_fault(module: Path, kernel: Kernel) -> None:
