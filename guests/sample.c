@@ -5,7 +5,8 @@
  * Holds the results port, which only one process can have open. Copies what is
  * written to FIFO to it, line by line, and in between samples the kernel's
  * counters, once told how often: a line "@every MS" sets the interval, 0 stops.
- * A line "@seed TEXT" goes to the kernel's random number generator instead.
+ * A line "@seed TEXT" goes to the kernel's random number generator instead; the
+ * host sends it on the port itself, which saves the way through a shell.
  *
  *   @sample <monotonic ns>
  *   #meminfo      /proc/meminfo
@@ -24,8 +25,12 @@
 
 static char buf[64 * 1024];
 static size_t used;
-static char line[4096];
-static size_t line_len;
+/* Where lines come from: the FIFO, and the port itself. */
+static struct source {
+	int fd;
+	size_t len;
+	char line[4096];
+} fifo, port_in;
 static int meminfo, vmstat;
 static struct { int fd; char name[48]; } zswap[ZSWAP_MAX];
 static int zswap_files;
@@ -127,7 +132,7 @@ static void reseed(const char *seed, size_t len)
 {
 	static struct {
 		struct rand_pool_info info;
-		char bytes[sizeof(line)];
+		char bytes[sizeof(fifo.line)];
 	} pool;
 	char said[64];
 
@@ -141,54 +146,58 @@ static void reseed(const char *seed, size_t len)
 	write_all(said, strlen(said));
 }
 
-static void take_line(void)
+static void take_line(char *line, size_t len)
 {
-	line[line_len] = '\0';
+	line[len] = '\0';
 	if (!strncmp(line, "@seed ", 6)) {
-		reseed(line + 6, line_len - 6);
+		reseed(line + 6, len - 6);
 	} else if (!strncmp(line, "@every ", 7)) {
 		interval_ms = atoi(line + 7);
 		/* One at the beginning and one at the end, however short the time between. */
 		sample();
 	} else {
-		line[line_len++] = '\n';
-		write_all(line, line_len);
+		line[len++] = '\n';
+		write_all(line, len);
 	}
-	line_len = 0;
 }
 
-static void relay(int fifo)
+static void relay(struct source *from)
 {
 	static char in[1024];
-	ssize_t got = read(fifo, in, sizeof(in));
+	ssize_t got = read(from->fd, in, sizeof(in));
 	ssize_t i;
 
 	for (i = 0; i < got; i++) {
-		if (in[i] == '\n')
-			take_line();
-		else if (line_len + 2 < sizeof(line))
-			line[line_len++] = in[i];
+		if (in[i] == '\n') {
+			take_line(from->line, from->len);
+			from->len = 0;
+		} else if (from->len + 2 < sizeof(from->line)) {
+			from->line[from->len++] = in[i];
+		}
 	}
 }
 
 int main(int argc, char **argv)
 {
-	struct pollfd pfd = { .events = POLLIN };
+	struct pollfd pfds[2];
 	__u64 next;
 
 	if (argc != 3)
 		return answer(EINVAL);
 	port = open(argv[1], O_RDWR);
 	mknod(argv[2], S_IFIFO | 0600, 0);
-	pfd.fd = open(argv[2], O_RDWR);
+	port_in.fd = port;
+	fifo.fd = open(argv[2], O_RDWR);
 	meminfo = open("/proc/meminfo", O_RDONLY);
 	vmstat = open("/proc/vmstat", O_RDONLY);
 	urandom = open("/dev/urandom", O_WRONLY);
-	if (port < 0 || pfd.fd < 0 || meminfo < 0 || vmstat < 0 || urandom < 0)
+	if (port < 0 || fifo.fd < 0 || meminfo < 0 || vmstat < 0 || urandom < 0)
 		return answer(errno);
 	/* A sampler that waits for its own pages would be late exactly when it matters. */
 	syscall(__NR_mlockall, MCL_CURRENT);
 
+	pfds[0] = (struct pollfd){ .fd = port, .events = POLLIN };
+	pfds[1] = (struct pollfd){ .fd = fifo.fd, .events = POLLIN };
 	next = now_ns();
 	for (;;) {
 		__u64 now = now_ns();
@@ -202,7 +211,11 @@ int main(int argc, char **argv)
 			/* 64-bit division is not to be had on 32-bit ARM without a library. */
 			wait = (int)(__u32)((next - now) >> 20) + 1;
 		}
-		if (poll(&pfd, 1, wait) > 0)
-			relay(pfd.fd);
+		if (poll(pfds, 2, wait) <= 0)
+			continue;
+		if (pfds[0].revents & POLLIN)
+			relay(&port_in);
+		if (pfds[1].revents & POLLIN)
+			relay(&fifo);
 	}
 }

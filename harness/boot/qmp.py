@@ -127,7 +127,7 @@ class Qmp:
         ended = asyncio.create_task(self._client.runstate_changed())
         await asyncio.sleep(0)  # lets it begin to wait; it sees no change that was before
         try:
-            while not ended.done() and self._client.runstate is Runstate.RUNNING:
+            while self._client.runstate is Runstate.RUNNING:
                 event = asyncio.create_task(self._client.events.get())
                 await asyncio.wait((event, ended), return_when=asyncio.FIRST_COMPLETED)
                 if event.done():

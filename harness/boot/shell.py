@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The guest's shell on its line: a script in, its output and status out.
 
-The shell in the guest (guests/init) reads the line as its script. A command is sent as one quoted
-word that a subshell evaluates, so that neither a syntax error nor an ``exit`` ends the shell, and it
-has no input to take the next command from. Control characters enclose its output; the command spells
-them as octal escapes, so an echo of the command cannot be taken for them.
+The shell in the guest (guests/init) reads the line as its script. It runs a command itself, which
+saves a fork, the most expensive thing a shell does under emulation. When the command ends the shell
+(``exit``, a syntax error) the guest's first process starts another and says with which status. What
+a script sets stays, but each begins in ``/``.
+
+Control characters enclose a command's output; the line that is sent spells them as octal escapes, so
+an echo of it cannot be taken for them. They go to descriptor 3, where no script redirects them.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ MAX_OUTPUT: Final = 1 << 20
 RUN_SECONDS: Final = 60.0
 
 # The end mark is shorter than 64 bytes; so what follows a \x02 for 64 bytes without another is no mark.
-_RESTARTED: Final = re.compile(rb"\x02restarted\x03")
-"""What guests/init says when it starts the shell again."""
+_RESTARTED: Final = re.compile(rb"\x02restarted ([0-9]{1,3})\x03")
+"""What guests/init says when a command ended the shell, with its status."""
 _NO_MARK: Final = re.compile(rb"[^\x02]{8192}|\x02+(?=\x02)|\x02[^\x02]{64}")
 
 
@@ -50,10 +53,6 @@ class OutOfStep(GuestLost):
     """The shell was given up on earlier and cannot be talked to any more."""
 
 
-class _Restarted(Exception):
-    """The guest's shell ended in the middle of a command and was started again."""
-
-
 def quote(text: str) -> str:
     """``text`` as one word of the shell's, whatever is in it."""
     return "'" + text.replace("'", "'\\''") + "'"
@@ -64,8 +63,8 @@ def wrap(script: str, mark: str) -> bytes:
     if "\0" in script:
         raise ValueError("a shell script cannot hold a NUL")
     line = (
-        f"printf '\\002{mark}<\\003'; ( eval {quote(script)} ) < /dev/null 2>&1; "
-        f"printf '\\002{mark}> %d\\003' \"$?\"\n"
+        f"cd /; printf '\\002{mark}<\\003' >&3; eval {quote(script)} < /dev/null >&3 2>&1; "
+        f"printf '\\002{mark}> %d\\003' \"$?\" >&3\n"
     )
     return line.encode("utf-8", "surrogateescape")
 
@@ -90,11 +89,6 @@ class Shell:
         self._spawn: SocketSpawn[bytes] = SocketSpawn(line, timeout=None, maxread=1 << 16)
         self._spawn.delayafterread = None  # there is nothing to wait for between two reads
 
-    def tell(self, line: str) -> None:
-        """Have the shell itself run one line that prints nothing, and do not wait for it."""
-        self._line.settimeout(None)
-        self._line.sendall(line.encode() + b"\n")
-
     def run(self, script: str, *, deadline: Deadline | None = None, check: bool = True) -> CommandOutput:
         """Run ``script`` (ash; one or many lines) and wait for its end.
 
@@ -116,10 +110,6 @@ class Shell:
             self._usable = False
             evidence = self._on_deadline(limit.what)
             raise DeadlineExpired(f"time is up: {limit.what}", evidence=evidence) from None
-        except _Restarted:
-            raise GuestLost(
-                f"the guest's shell ended while it ran: {shown}", "did the guest run out of memory?"
-            ) from None
         except (OSError, pexpect.EOF):
             self._usable = False
             reason = self._on_lost()
@@ -149,18 +139,17 @@ class Shell:
     def _skip_to(self, mark: str, deadline: Deadline) -> None:
         """Drop what comes before the command's own output: echo, leftovers of processes in the background."""
         begin = re.compile(f"\x02{mark}<\x03".encode())
-        while self._expect(begin, deadline) != 0:
+        while self._expect([begin, _NO_MARK], deadline) != 0:
             pass
 
     def _take_output(self, mark: str, deadline: Deadline) -> CommandOutput:
         end = re.compile(f"\x02{mark}> ([0-9]{{1,3}})\x03".encode())
         kept = bytearray()
-        truncated = False
-        found = -1
-        while found != 0:
-            found = self._expect(end, deadline)
+        truncated = ended = False
+        while not ended:
+            ended = self._expect([end, _RESTARTED, _NO_MARK], deadline) < 2
             piece = _said(self._spawn.before)
-            piece += _said(self._spawn.after) if found else b""
+            piece += b"" if ended else _said(self._spawn.after)
             room = MAX_OUTPUT - len(kept)
             truncated = truncated or len(piece) > room
             kept += piece[:room]
@@ -168,14 +157,11 @@ class Shell:
         status = int(self._spawn.match.group(1))
         return CommandOutput(kept.decode("utf-8", "replace"), status, truncated)
 
-    def _expect(self, mark: re.Pattern[bytes], deadline: Deadline) -> int:
-        """0 when ``mark`` was found, else when a piece came that cannot hold one."""
+    def _expect(self, patterns: list[re.Pattern[bytes]], deadline: Deadline) -> int:
+        """Which of ``patterns`` comes first."""
         if deadline.expired:
             raise TimeoutError
-        found = int(self._spawn.expect_list([mark, _RESTARTED, _NO_MARK], timeout=deadline.remaining))
-        if found == 1:
-            raise _Restarted
-        return found
+        return int(self._spawn.expect_list([*patterns], timeout=deadline.remaining))
 
 
 def shorten(script: str) -> str:

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 BOOT_SECONDS: Final = 120.0
 """A boot takes 2 s to 6 s, and several times that on a busy host."""
 FREEZE_SECONDS: Final = 60.0
+QUIET_SECONDS: Final = 2.0
 BOOT_LOG: Final = "boot.log"
 _RAM, _STATE, _MANIFEST = "ram", "state", "manifest.json"
-_FORMAT: Final = "2"
+_FORMAT: Final = "4"
 _KEEP: Final = 12
 _SEED_BYTES: Final = 32
 _SEEDED: Final = b" seeded\n"
@@ -137,11 +138,10 @@ class Template:
             ),
             readable=(self.path,),
         )
-        machine.seed = secrets.token_hex(_SEED_BYTES)
         # Clones are alike to the last bit, their random numbers included, until they are told a seed. The
         # guest continues by itself when its state is loaded; what it is told waits in the line for it.
-        machine.shell.tell(f"echo @seed {machine.seed} > /run/results")
-        await_guest(machine, deadline, lambda limit: machine.results.wait_for(_SEEDED, limit))
+        _seed(machine)
+        await_guest(machine, deadline, lambda limit: _seeded(machine, limit))
         shutil.copyfile(self.path / BOOT_LOG, evidence / BOOT_LOG)
         machine.note(template=self.path.name, seconds=round(time.monotonic() - machine.started, 4))
         return machine
@@ -155,6 +155,18 @@ def _to_file(path: Path) -> dict[str, object]:
     """Arguments of migrate and migrate-incoming for a file, whatever its name."""
     place = {"transport": "file", "filename": os.fspath(path), "offset": 0}
     return {"channels": [{"channel-type": "main", "addr": place}]}
+
+
+def _seed(machine: Machine) -> None:
+    """Send the random number generator a seed; guests/sample.c says when it was taken."""
+    machine.seed = secrets.token_hex(_SEED_BYTES)
+    machine.results.send(b"@seed " + machine.seed.encode())
+
+
+def _seeded(machine: Machine, deadline: Deadline) -> None:
+    """Both of the guest's processes that serve the harness are awake; they wake up at the same time."""
+    machine.shell.run(":", deadline=deadline)
+    machine.results.wait_for(_SEEDED, deadline)
 
 
 def _make(parts: qemu.Machine, root: BuildRoot, directory: Path) -> None:
@@ -172,6 +184,7 @@ def _make(parts: qemu.Machine, root: BuildRoot, directory: Path) -> None:
             await_guest(machine, Deadline.after(BOOT_SECONDS, "the guest boots"), shell_answers(machine))
             boot_seconds = time.monotonic() - machine.started
             slowdown = _slowdown(machine, root)
+            _seed(machine)  # ready in the template, or each clone's generator would announce that it is
             _freeze(machine, directory / _STATE)
     except BaseException as error:
         _keep_evidence(directory, parts.target.name, error)
@@ -191,7 +204,9 @@ def _freeze(machine: Machine, state: Path) -> None:
     It is not stopped before: a guest that was stopped when it was saved stays stopped when it is loaded.
     """
     deadline = Deadline.after(FREEZE_SECONDS, "the guest is frozen")
-    machine.shell.run("sync; sleep 0.3", deadline=deadline)  # what the boot put off is done now
+    _seeded(machine, deadline)
+    # Work that was put off (RCU, vmstat, writeback) would be done in every clone, before its first command.
+    time.sleep(QUIET_SECONDS)
     machine.qmp.execute("migrate-set-capabilities", _CAPABILITIES)
     machine.qmp.execute("migrate", _to_file(state))
     ended = machine.qmp.wait_for("MIGRATION", "status", ("completed", "failed"), deadline)

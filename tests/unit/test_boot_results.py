@@ -107,3 +107,11 @@ def test_closing_twice_is_fine_and_keeps_what_was_said(port: Port) -> None:
     port.channel.close()
     port.channel.close()
     assert port.channel.data == b"kept\n"
+
+
+def test_a_line_for_the_guest_arrives(port: Port) -> None:
+    port.channel.send(b"@seed 00ff")
+    port.guest.settimeout(5)
+    assert port.guest.recv(100) == b"@seed 00ff\n"
+    port.guest.close()
+    port.channel.send(b"into the void")

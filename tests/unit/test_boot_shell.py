@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.boot import shell as module
-from harness.boot.shell import CommandFailed, OutOfStep, Shell, quote, shorten, wrap
+from harness.boot.shell import CommandFailed, CommandOutput, OutOfStep, Shell, quote, shorten, wrap
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, GuestLost
 
@@ -36,7 +36,7 @@ class Rig:
 
         def run() -> None:
             text = b""
-            while not text.endswith(b'"$?"\n'):
+            while not text.endswith(b">&3\n"):
                 text += self.guest.recv(1 << 16)
             mark = re.search(rb"002([0-9a-f]{16})<", text)
             assert mark is not None
@@ -81,15 +81,24 @@ def end(mark: str, status: int = 0) -> bytes:
 
 # A real shell, as guests/init runs it
 
+INIT = """\
+exec 3<&0 < /dev/null >&3 2>&1
+while [ ! -e "$1" ]; do
+	$2 <&3
+	printf '\\002restarted %d\\003' "$?" >&3
+done
+"""
+
 
 @pytest.fixture
-def real() -> Iterator[Shell]:
+def real(tmp_path: Path) -> Iterator[Shell]:
     host, guest = socket.socketpair()
-    sh, fd = shutil.which("dash") or "sh", guest.fileno()
-    with subprocess.Popen([sh], stdin=fd, stdout=fd, stderr=fd) as child:
+    sh, over = shutil.which("dash") or "sh", tmp_path / "over"
+    with subprocess.Popen([sh, "-c", INIT, "init", str(over), sh], stdin=guest.fileno()) as child:
         guest.close()
         shell = Shell(host)
         yield shell
+        over.touch()
         shell.close()
         child.wait(5)
 
@@ -101,8 +110,9 @@ def test_output_and_status_come_back(real: Shell) -> None:
 
 def test_neither_exit_nor_a_syntax_error_ends_the_shell(real: Shell) -> None:
     assert real.run("exit 0").status == 0
-    assert real.run("if", check=False).status != 0
-    assert real.run("echo 'unclosed", check=False).status != 0
+    assert real.run("echo said; exit 7", check=False) == CommandOutput("said\n", 7)
+    assert real.run("if", check=False).status == 2
+    assert real.run("echo 'unclosed", check=False).status == 2
     assert real.run("echo alive").text == "alive\n"
 
 
@@ -118,9 +128,25 @@ def test_a_command_does_not_eat_the_next_one(real: Shell) -> None:
     assert real.run("echo next").text == "next\n"
 
 
-def test_nothing_a_command_sets_stays(real: Shell) -> None:
-    real.run("cd /; x=1; set -e")
+def test_every_command_begins_in_the_root_directory(real: Shell) -> None:
+    real.run("cd /usr")
+    assert real.run("pwd").text == "/\n"
+
+
+def test_a_command_that_ends_the_shell_takes_what_was_set_with_it(real: Shell) -> None:
+    assert real.run("x=1; set -e; false; echo on", check=False) == CommandOutput("", 1)
     assert real.run("echo ${x-unset}; false; echo on").text == "unset\non\n"
+
+
+def test_a_command_cannot_redirect_the_answers_of_the_next(real: Shell) -> None:
+    assert real.run("exec > /dev/null 2>&1; echo lost").text == ""
+    assert real.run("echo seen; echo too >&2").text == "seen\ntoo\n"
+
+
+def test_a_shell_that_is_killed_has_the_status_of_its_end(real: Shell) -> None:
+    output = real.run("echo so far; kill -9 $$", check=False)
+    assert (output.text[:7], output.status) == ("so far\n", 137)
+    assert real.run("echo alive").text == "alive\n"
 
 
 def test_a_failure_is_an_error_only_when_asked(real: Shell) -> None:
@@ -210,13 +236,13 @@ def test_a_machine_that_ends_before_it_reads_is_noticed_too(rig: Rig) -> None:
         rig.shell.run("boom", deadline=soon(30))
 
 
-def test_a_shell_that_was_started_again_is_noticed(rig: Rig) -> None:
+def test_a_shell_that_was_started_again_has_ended_the_command(rig: Rig) -> None:
     def peer(line: socket.socket, mark: str) -> None:
-        line.sendall(begin(mark) + b"sh: can't fork\n\x02restarted\x03")
+        line.sendall(b"\x02restarted 9\x03" + begin(mark) + b"sh: can't fork\n\x02restarted 2\x03")
 
     rig.play(peer)
-    with pytest.raises(GuestLost, match="shell ended"):
-        rig.shell.run("boom", deadline=soon(30))
+    output = rig.shell.run("boom", deadline=soon(30), check=False)
+    assert output == CommandOutput("sh: can't fork\n", 2)
 
 
 def test_silence_ends_with_the_deadline_and_evidence(rig: Rig) -> None:
