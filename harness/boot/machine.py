@@ -21,10 +21,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Final, Self
+
+from qemu.qmp import ExecuteError
 
 from harness.boot import postmortem, qemu
 from harness.boot.keeper import keeper, stop_keeper
@@ -109,7 +112,7 @@ class Machine:
             self._process = keep.call(lambda: _spawn(line, fds, stderr))
         self._sysrq = host.sysrq
         self.qmp = Qmp(keep, host.qmp, first)
-        self.qmp.ready.add_done_callback(lambda ready: self._give_up() if ready.exception() else None)
+        self.qmp.ready.add_done_callback(self._give_up)
         self.results = ResultsChannel(keep, host.results)
         self.shell = Shell(host.shell, host.terminal, on_lost=self._lost, on_deadline=self.expire)
 
@@ -173,10 +176,10 @@ class Machine:
     ) -> None:
         self.stop()
 
-    def _give_up(self) -> None:
-        """QEMU refused what it was told at the start: the guest will never run."""
-        if self._process.poll() is None:
-            self._why = self._why or "QEMU refused to start the guest"
+    def _give_up(self, ready: Future[None]) -> None:
+        """When QEMU refused what it was told at the start, the guest will never run."""
+        if not ready.cancelled() and isinstance(refusal := ready.exception(), ExecuteError):
+            self._why = f"QEMU refused to start the guest: {refusal}"
             _kill_group(self._process.pid)
 
     def _kill(self, why: str) -> None:
@@ -208,11 +211,12 @@ class Machine:
         status = self._process.poll()
         if status is None:
             return "QEMU closed its lines"
-        if status < 0 or status > 128:  # bubblewrap passes a signal on as a shell does
-            number = -status if status < 0 else status - 128
-            return f"QEMU was killed by {signal.Signals(number).name}"
+        how = f"ended with status {status}"
+        # bubblewrap passes a signal on as a shell does.
+        if (number := -status if status < 0 else status - 128) in {*signal.Signals}:
+            how = f"was killed by {signal.Signals(number).name}"
         said = self.stderr().splitlines()
-        return f"QEMU ended with status {status}" + (f": {said[-1]}" if said else "")
+        return f"QEMU {how}" + (f": {said[-1]}" if said else "")
 
 
 def boot(

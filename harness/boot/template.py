@@ -42,6 +42,7 @@ _KEEP: Final = 12
 _SEED_BYTES: Final = 32
 _SEEDED: Final = b" seeded\n"
 """What guests/sample.c says when the random number generator has taken its seed."""
+_NOT_LOADED: Final = "load of migration failed"
 _LOOP: Final = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
 _CAPABILITIES: Final[Mapping[str, object]] = {
     "capabilities": [
@@ -141,7 +142,16 @@ class Template:
         # Clones are alike to the last bit, their random numbers included, until they are told a seed. The
         # guest continues by itself when its state is loaded; what it is told waits in the line for it.
         _seed(machine)
-        await_guest(machine, deadline, lambda limit: _seeded(machine, limit))
+        try:
+            await_guest(machine, deadline, lambda limit: _seeded(machine, limit))
+        except InfrastructureError:
+            if _NOT_LOADED in machine.stderr():
+                raise InfrastructureError(
+                    f"QEMU does not take the template {self.path}: {machine.exit_reason}",
+                    "harness clean removes it, and the next run makes a new one",
+                    evidence,
+                ) from None
+            raise
         shutil.copyfile(self.path / BOOT_LOG, evidence / BOOT_LOG)
         machine.note(template=self.path.name, seconds=round(time.monotonic() - machine.started, 4))
         return machine
