@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Each verdict given for what it is for, by real guests that really fail, crash, hang and die.
+
+A harness that cannot fail a scenario proves nothing by passing one. The scenarios here are wrong on
+purpose and run in a pytest of their own; what counts is what their results file says of them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+HEAD = """
+from harness.drive.guest import Guest
+from harness.drive.scenario import scenario
+from harness.judge.kinds import Kind
+"""
+
+SCENARIOS = """
+@scenario("V00", claim="nothing is claimed", thread="")
+def test_v00_nothing(guest: Guest) -> None:
+    guest.run("true")
+
+
+@scenario("V01", claim="two and two are five", thread="")
+def test_v01_false_claim(guest: Guest) -> None:
+    assert guest.run("echo $((2 + 2))").text == "5\\n", "two and two are four"
+
+
+@scenario("V02", claim="a kernel survives sysrq-c", thread="")
+def test_v02_panic(guest: Guest) -> None:
+    guest.run("echo c > /proc/sysrq-trigger")
+
+
+@scenario("V03", claim="something happened", thread="")
+def test_v03_vacuous(guest: Guest) -> None:
+    guest.prove(False, "something happened")
+
+
+@scenario("V04", claim="a loop ends", thread="", seconds=1)
+def test_v04_hang(guest: Guest) -> None:
+    guest.run("while :; do :; done")
+
+
+@scenario("V05", claim="memory is endless", thread="")
+def test_v05_out_of_memory(guest: Guest) -> None:
+    hog = guest.pages("hog")
+    try:
+        for _ in range(100):
+            hog.hold(4096)
+    except Exception:
+        pass
+
+
+@scenario("V06", claim="shown elsewhere", thread="", impossible={"x86_64": "wrong kind of machine"})
+def test_v06_impossible(guest: Guest) -> None:
+    raise AssertionError("must not run")
+
+
+@scenario("V07", claim="a bug is caught that is not there", thread="")
+def test_v07_expected_report(guest: Guest) -> None:
+    guest.expect_report(Kind.WARNING)
+
+
+@scenario("V08", claim="a process cannot speak for the kernel", thread="")
+def test_v08_noise(guest: Guest) -> None:
+    guest.run("echo 'BUG: kernel NULL pointer dereference, address: 0' > /dev/kmsg")
+
+
+@scenario("V09", claim="a machine that goes away is not the kernel's fault", thread="")
+def test_v09_killed(guest: Guest) -> None:
+    guest._machine.stop()
+    guest.run("true")
+
+
+@scenario("V10", claim="a panic that was asked for is no surprise", thread="")
+def test_v10_expected_panic(guest: Guest) -> None:
+    guest.expect_report(Kind.PANIC)
+    guest.run("echo c > /proc/sysrq-trigger")
+"""
+
+EXPECTED = {
+    "V00": ("passed", ""),
+    "V01": ("failed", "two and two are four"),
+    "V02": ("crashed", "sysrq triggered crash"),
+    "V03": ("broken", "not proved: something happened"),
+    "V04": ("broken", "time is up"),
+    "V05": ("failed", "must not run out of memory"),
+    "V06": ("impossible", "wrong kind of machine"),
+    "V07": ("failed", "expected warning"),
+    "V08": ("passed", ""),
+    "V09": ("broken", "shell was lost"),
+    "V10": ("passed", "sysrq triggered crash"),
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the results file says, by scenario."""
+    folder = tmp_path_factory.mktemp("verdicts")
+    (folder / "test_wrong.py").write_text(HEAD + SCENARIOS, encoding="utf-8")
+    words = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", f"--evidence={folder / 'evidence'}"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, "-c", "/dev/null", "--rootdir", str(folder), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout + run.stderr
+    document = json.loads((folder / "evidence" / "results.json").read_text(encoding="utf-8"))
+    return {result["scenario"]: {**result, "folder": folder / "evidence"} for result in document["results"]}
+
+
+def test_every_scenario_has_a_result(results: dict[str, Any]) -> None:
+    assert sorted(results) == sorted(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_verdict_is_the_right_one(results: dict[str, Any], name: str) -> None:
+    verdict, reason = EXPECTED[name]
+    assert (results[name]["verdict"], reason in results[name]["reason"]) == (verdict, True), results[name]
+
+
+def test_evidence_of_the_worst_is_kept(results: dict[str, Any]) -> None:
+    panic, hang = results["V02"], results["V04"]
+    console = (panic["folder"] / panic["evidence"] / "console.log").read_text()
+    assert "Kernel panic - not syncing: sysrq triggered crash" in console
+    assert [report["kind"] for report in panic["reports"]] == ["panic"]
+    saved = (hang["folder"] / hang["evidence"] / "hang.txt").read_text()
+    assert "RIP=" in saved, "the processors' registers"
