@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.drive.workbench import Workbench
 
 PROPERTY: Final = "harness-result"
+EVIDENCE: Final = "harness-evidence"
 COLLECTOR: Final = "harness-collector"
 
 RUN: Final = pytest.StashKey[ScenarioRun]()
@@ -59,6 +60,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Collector(), COLLECTOR)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist makes a worker: it writes to the same folder."""
+    node.workerinput[EVIDENCE] = node.config.option.evidence
+
+
+def _evidence(config: pytest.Config) -> Path:
+    """The folder of this run, in the controller and in workers."""
+    given: dict[str, str] = getattr(config, "workerinput", {EVIDENCE: config.option.evidence})
+    return Path(given[EVIDENCE])
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "guest" in metafunc.fixturenames:
         names = metafunc.config.option.target or [DEFAULT_TARGET]
@@ -85,7 +98,7 @@ def guest(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Gues
     if (why := scenario.why_impossible(target)) is not None:
         request.node.stash[RESULT] = impossible(scenario, target, why)
         pytest.skip(why)
-    run = ScenarioRun(scenario, target, workbench, Path(request.config.option.evidence))
+    run = ScenarioRun(scenario, target, workbench, _evidence(request.config))
     request.node.stash[RUN] = run
     try:
         yield run.start()
@@ -154,7 +167,7 @@ class Collector:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if not self.results:
             return
-        evidence = Path(session.config.option.evidence)
+        evidence = _evidence(session.config)
         self.results.sort(key=lambda result: (result.target, result.scenario))
         results.write(evidence / "results.json", self.results)
         junit.write(evidence / "junit.xml", self.results)
@@ -162,4 +175,4 @@ class Collector:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.results:
             terminalreporter.section("scenarios")
-            terminal.show(self.results, evidence=Path(terminalreporter.config.option.evidence))
+            terminal.show(self.results, evidence=_evidence(terminalreporter.config))
