@@ -42,7 +42,7 @@ ANSWER_SECONDS: Final = 60.0
 COMMAND_SECONDS: Final = 3600.0
 SCENARIO: Final = "Z06"
 """The one with the most work in its guest."""
-EDITED: Final = ("rust_zpool", "buckets.rs", "Z07")
+EDITED: Final = ("rust_zpool", "buckets.rs", "Z01")
 """The module and the file that get a changed line, and an ordinary scenario of it."""
 
 
