@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SAMPLE_MS: Final = 100
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
 MODULES: Final = "/modules"
+MODULE_NOTE: Final = "/sys/module/{}/notes/.note.gnu.build-id"
+"""A note's header, its owner's name, and then the id (kernel/module/sysfs.c)."""
 VMSTAT: Final = "cat /proc/sys/vm/stat_refresh /proc/vmstat"
 ZSWAP: Final = "cd /sys/kernel/debug/zswap && grep . * | tr : ' '"
 
@@ -40,11 +42,19 @@ class Guest:
     """One scenario's private clone."""
 
     def __init__(
-        self, machine: Machine, target: Target, scenario: Scenario, deadline: Deadline, log: Path
+        self,
+        machine: Machine,
+        target: Target,
+        scenario: Scenario,
+        deadline: Deadline,
+        log: Path,
+        build_ids: Mapping[str, str],
     ) -> None:
+        """``build_ids`` are those of the scenario's modules, in hexadecimal; ``log`` takes the commands."""
         self._machine = machine
         self._deadline = deadline
         self._log = log
+        self._build_ids = build_ids
         self.target = target
         self.scenario = scenario
         self.expectations = Expectations()
@@ -119,6 +129,11 @@ class Guest:
         """Load a module of the scenario's. Raises AssertionError with the kernel's refusal."""
         refused = self.try_insmod(name, *params)
         assert refused is None, f"loading {name} failed with {refused}"
+        note = self.run(f"od -An -v -tx1 {MODULE_NOTE.format(shlex.quote(name))}").text
+        self.prove(
+            "".join(note.split()).endswith(self._build_ids[name]),
+            f"the kernel has the {name} that was built, {self._build_ids[name]}",
+        )
 
     def try_insmod(self, name: str, *params: str) -> str | None:
         """Load a module; the error's name, or None when it is loaded."""

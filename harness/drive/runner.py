@@ -55,7 +55,14 @@ class ScenarioRun:
         self._machine = template.clone(
             self.evidence, payload, deadline.within(CLONE_SECONDS, "a clone of the guest answers")
         )
-        self._guest = Guest(self._machine, target, scenario, deadline, self.evidence / "commands.log")
+        self._guest = Guest(
+            self._machine,
+            target,
+            scenario,
+            deadline,
+            self.evidence / "commands.log",
+            self._bench.build_ids(target, scenario),
+        )
         self._guest.run(
             f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
             f"{unpack_script(payload)} && echo @every {SAMPLE_MS} > /run/results"

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.boot.payload import pack
 from harness.boot.template import Template
 from harness.build.artefacts import Artefacts, build_all, own_modules
+from harness.build.modules import Module
 from harness.build.store import Store
 from harness.drive.guest import MODULES
 from harness.drive.scenario import Scenario
@@ -54,6 +55,14 @@ class Workbench:
 
     def payload(self, target: Target, scenario: Scenario) -> Path:
         """The disk that carries a scenario's modules into its guest."""
+        modules = self._modules_of(target, scenario)
+        return pack({f"{MODULES[1:]}/{module.name}.ko": module.stripped for module in modules}, self._store)
+
+    def build_ids(self, target: Target, scenario: Scenario) -> dict[str, str]:
+        """What tells the builds of a scenario's modules apart, by their names."""
+        return {module.name: module.build_id for module in self._modules_of(target, scenario)}
+
+    def _modules_of(self, target: Target, scenario: Scenario) -> list[Module]:
         built = {module.name: module for module in self.artefacts(target).modules}
         missing = [name for name in scenario.modules if name not in built]
         if missing:
@@ -61,5 +70,4 @@ class Workbench:
                 f"scenario {scenario.id} needs the module {missing[0]}, which is not there",
                 f"the modules are: {', '.join(built)}",
             )
-        files = {f"{MODULES[1:]}/{name}.ko": built[name].stripped for name in scenario.modules}
-        return pack(files, self._store)
+        return [built[name] for name in scenario.modules]
