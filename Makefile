@@ -21,8 +21,8 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(READY)
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	$(BIN)/ruff check harness tests
+	$(BIN)/ruff format --check harness tests
 	$(BIN)/mypy
 
 clean: $(READY)
