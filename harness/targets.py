@@ -117,7 +117,7 @@ ARCHES: Final[dict[str, Arch]] = {
             console="ttyS0",
             # The clocksource watchdog distrusts an emulated TSC, loudly and for nothing.
             cmdline=("console=ttyS0,115200", "tsc=nowatchdog"),
-            memory_mib=256,
+            memory_mib=192,
             cpus=2,
             page_size=4096,
             kvm_host="x86_64",

@@ -173,7 +173,7 @@ def press_out(guest: Guest, process: Pages, pages: int) -> int:
     modules=(MODULE,),
 )
 def test_z06_integrity_under_pressure(guest: Guest) -> None:
-    pages = 4096
+    pages = 3072
     zswap = under_zswap(guest)
     process = filled(guest, "w", pages * 3 // 2, seed=6)
     before, vm_before = zswap.counters(), guest.vmstat()
