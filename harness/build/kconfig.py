@@ -95,6 +95,16 @@ def dropped(requests: Iterable[Request], config: Mapping[str, str]) -> list[Requ
     return [request for request in requests if not _same(request.value, config.get(request.name, "n"))]
 
 
+def check_known(requests: Iterable[Request], tree: Path, kernel_arch: str) -> None:
+    """Raise :class:`UserError` for requests of options that no Kconfig defines; needs no configuration."""
+    wanted = [request for request in requests if request.value != "n"]
+    definitions = kconfig_reason.read(tree, kernel_arch, {request.name for request in wanted})
+    unknown = [request for request in wanted if not definitions.blocks.get(request.name)]
+    if unknown:
+        lines = "\n  ".join(f"{request.text} ({request.place})" for request in unknown)
+        raise UserError(f"this kernel has no such option:\n  {lines}", "correct the name, or drop the line")
+
+
 def check(requests: Iterable[Request], config: Mapping[str, str], tree: Path, kernel_arch: str) -> None:
     """Raise :class:`UserError` that explains every request that was dropped, or return."""
     lost = dropped(requests, config)

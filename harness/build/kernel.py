@@ -204,6 +204,8 @@ class _Build:
         """tinyconfig + the fragments, checked."""
         deadline = Deadline.after(_CONFIGURE_SECONDS, f"configuring {self.target.name}")
         final = self.output / ".config"
+        # Configuring takes a minute, a misspelt name can be told at once.
+        kconfig.check_known(self.requests, self.source.path, self.target.arch.kernel_arch)
         try:
             self._make("tinyconfig", deadline=deadline)
             with final.open("a", encoding="utf-8") as file:

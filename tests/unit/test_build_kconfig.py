@@ -152,3 +152,14 @@ def test_check_names_option_place_and_reason(tree: Path, tmp_path: Path) -> None
         kconfig.check(requests, {"MMU": "y"}, tree, "x86_64")
     assert f"CONFIG_ZSWAP=y ({file}:2): it depends on CONFIG_SWAP=y" in caught.value.what
     assert "CONFIG_MMU=y (" not in caught.value.what
+
+
+def test_a_name_that_no_kconfig_knows_is_told_with_its_line(tree: Path) -> None:
+    file = tree / "a.config"
+    file.write_text("CONFIG_ZSWAP=y\nCONFIG_FOREIGN=y\nCONFIG_GONE=n\nCONFIG_NAMED=y\n")
+    requests = kconfig.parse_fragment(file)
+    with pytest.raises(UserError) as caught:
+        kconfig.check_known(requests, tree, "x86_64")
+    assert f"CONFIG_FOREIGN=y ({file}:2)" in caught.value.what
+    assert not any(name in caught.value.what for name in ("ZSWAP", "GONE", "NAMED"))
+    kconfig.check_known([request for request in requests if request.name != "FOREIGN"], tree, "x86_64")
