@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import pickle
 from collections.abc import Callable, Generator, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +23,7 @@ from harness.errors import HarnessError
 from harness.judge.verdict import Result, Verdict
 from harness.progress import Progress, quiet
 from harness.report import junit, results, terminal
-from harness.settings import evidence_dir
+from harness.settings import run_dir
 from harness.targets import DEFAULT_TARGET
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     if config.option.evidence is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S.%f")[:-3]
-        config.option.evidence = str(evidence_dir() / stamp)
+        config.option.evidence = str(run_dir())
     if not config.pluginmanager.has_plugin(COLLECTOR):
         config.pluginmanager.register(Collector(), COLLECTOR)
 

@@ -14,6 +14,7 @@ Settings come from the environment, so that make, pytest and CI hand them on wit
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,11 @@ def cache_dir() -> Path:
 def evidence_dir() -> Path:
     """The folder below which each run makes one of its own."""
     return Path(os.environ.get("HARNESS_EVIDENCE") or "evidence").absolute()
+
+
+def run_dir() -> Path:
+    """Where a run that begins now leaves its evidence; not made yet."""
+    return evidence_dir() / datetime.now().strftime("%Y%m%d-%H%M%S.%f")[:-3]
 
 
 def mirror() -> str | None:

@@ -4,23 +4,20 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.settings import evidence_dir
+from harness.settings import run_dir
 
 
 def new_evidence_dir() -> Path:
     """A new folder for a run, and ``latest`` pointing to it."""
-    root = evidence_dir()
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S.%f")[:-3]
-    folder = root / stamp
+    folder = run_dir()
     try:
         folder.mkdir(parents=True)
-        latest = root / f".latest.{os.getpid()}"
-        latest.symlink_to(stamp)
-        latest.replace(root / "latest")
+        latest = folder.with_name(f".latest.{os.getpid()}")
+        latest.symlink_to(folder.name)
+        latest.replace(folder.with_name("latest"))
     except OSError as error:
         raise InfrastructureError(
             f"cannot write evidence to {folder}: {error.strerror}", "name a folder with HARNESS_EVIDENCE"

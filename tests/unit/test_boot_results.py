@@ -70,7 +70,7 @@ def test_a_word_in_two_pieces_is_found(port: Port) -> None:
 
     thread = threading.Thread(target=say)
     thread.start()
-    port.channel.wait_for(b"@exit\n", soon())
+    assert port.channel.wait_for(b"@exit\n", soon()) == 6
     thread.join()
 
 
