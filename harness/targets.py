@@ -44,6 +44,8 @@ class Arch:
     memory_mib: int
     cpus: int
     page_size: int
+    virtio: str
+    """The bus of virtio devices, as the end of their names in QEMU: ``pci`` or ``device`` (MMIO)."""
     kvm_host: str
     """``uname -m`` of a host on which KVM could run it."""
 
@@ -55,6 +57,8 @@ class Profile:
     name: str
     fragments: tuple[str, ...]
     """Names of files in ``kernel-config/fragments``, without ``.config``; ``{arch}`` is filled in."""
+    arches: tuple[str, ...]
+    """The architectures it is offered for."""
     cmdline: tuple[str, ...] = ()
     memory_factor: int = 1
 
@@ -120,13 +124,68 @@ ARCHES: Final[dict[str, Arch]] = {
             memory_mib=192,
             cpus=2,
             page_size=4096,
+            virtio="pci",
             kvm_host="x86_64",
+        ),
+        Arch(
+            name="arm64",
+            kernel_arch="arm64",
+            triple="aarch64-linux-gnu",
+            debian="arm64",
+            elf_machine="EM_AARCH64",
+            image="arch/arm64/boot/Image",
+            qemu="qemu-system-aarch64",
+            machine="virt",
+            cpu="cortex-a57",
+            console="ttyAMA0",
+            cmdline=("console=ttyAMA0",),
+            memory_mib=192,
+            cpus=2,
+            page_size=4096,
+            virtio="device",
+            kvm_host="aarch64",
+        ),
+        Arch(
+            name="arm",
+            kernel_arch="arm",
+            triple="arm-linux-gnueabihf",
+            debian="armhf",
+            elf_machine="EM_ARM",
+            image="arch/arm/boot/zImage",
+            qemu="qemu-system-arm",
+            # A kernel without LPAE reaches nothing above 4 GiB, where the devices would be.
+            machine="virt,highmem=off",
+            cpu="cortex-a15",
+            console="ttyAMA0",
+            cmdline=("console=ttyAMA0",),
+            memory_mib=192,
+            cpus=2,
+            page_size=4096,
+            virtio="device",
+            kvm_host="armv7l",
         ),
     )
 }
 
 PROFILES: Final[dict[str, Profile]] = {
-    profile.name: profile for profile in (Profile(name="plain", fragments=("base", "{arch}", "plain")),)
+    profile.name: profile
+    for profile in (
+        Profile(name="plain", fragments=("base", "{arch}", "plain"), arches=("x86_64", "arm64")),
+        Profile(
+            name="highmem",
+            fragments=("base", "{arch}", "plain", "highmem"),
+            arches=("arm",),
+            # Room for vmalloc is taken from low memory: 108 MiB of it are left, the rest is high.
+            cmdline=("vmalloc=900M",),
+        ),
+        Profile(
+            name="kasan",
+            fragments=("base", "{arch}", "kasan"),
+            arches=("x86_64",),
+            cmdline=("kasan_multi_shot", "page_owner=on"),
+            memory_factor=2,
+        ),
+    )
 }
 
 
@@ -143,8 +202,9 @@ def targets() -> dict[str, Target]:
     every = (
         Target(tree, arch, profile)
         for tree in trees().values()
-        for arch in ARCHES.values()
         for profile in PROFILES.values()
+        for arch in ARCHES.values()
+        if arch.name in profile.arches
     )
     return {target.name: target for target in every}
 

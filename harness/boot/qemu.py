@@ -108,15 +108,15 @@ def argv(machine: Machine, fds: Fds) -> list[str]:
         *_files(fds),
         *("-chardev", "file,id=console,path=/dev/fdset/1,append=on,input-path=/dev/fdset/2"),
         *("-serial", "chardev:console"),
-        *("-device", "virtio-serial"),
+        *("-device", f"virtio-serial-{arch.virtio}"),
         *("-chardev", f"socket,id=terminal,fd={fds.terminal}"),
         *("-device", "virtconsole,chardev=terminal,nr=0"),
         *("-chardev", f"socket,id=shell,fd={fds.shell}"),
         *("-device", "virtserialport,chardev=shell,nr=1,name=harness.shell"),
         *("-chardev", f"socket,id=results,fd={fds.results}"),
         *("-device", f"virtserialport,chardev=results,nr=2,name={PORT_NAME}"),
-        *_disk("swap", 3, read_only=False),
-        *_disk("payload", 4, read_only=True),
+        *_disk("swap", 3, arch.virtio, read_only=False),
+        *_disk("payload", 4, arch.virtio, read_only=True),
         *("-chardev", f"socket,id=qmp,fd={fds.qmp}"),
         *("-mon", "chardev=qmp,mode=control"),
         *(("-incoming", "defer") if machine.memory is not None and machine.memory.frozen else ()),
@@ -144,13 +144,13 @@ def _files(fds: Fds) -> Sequence[str]:
     return words
 
 
-def _disk(name: str, fdset: int, *, read_only: bool) -> Sequence[str]:
+def _disk(name: str, fdset: int, bus: str, *, read_only: bool) -> Sequence[str]:
     """A raw virtio disk. Nothing else opens its file, so it is not locked; nothing outlives the machine,
     so nothing is flushed."""
     backend = f"driver=file,node-name={name},filename=/dev/fdset/{fdset},locking=off,cache.no-flush=on"
     if read_only:
         backend += ",read-only=on"
-    return ["-blockdev", backend, "-device", f"virtio-blk,drive={name},serial={name}"]
+    return ["-blockdev", backend, "-device", f"virtio-blk-{bus},drive={name},serial={name}"]
 
 
 def escape(path: Path) -> str:
