@@ -48,6 +48,8 @@ class Arch:
     """The bus of virtio devices, as the end of their names in QEMU: ``pci`` or ``device`` (MMIO)."""
     kvm_host: str
     """``uname -m`` of a host on which KVM could run it."""
+    cflags: tuple[str, ...] = ()
+    """clang's flags for the guest's programs, besides the triple."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ ARCHES: Final[dict[str, Arch]] = {
             page_size=4096,
             virtio="device",
             kvm_host="armv7l",
+            # It divides in hardware; without the flag clang calls a library that nolibc does not have.
+            cflags=("-mcpu=cortex-a15",),
         ),
     )
 }

@@ -44,7 +44,7 @@ def pack(files: Mapping[str, Path], store: Store) -> Path:
 def unpack_script(image: Path) -> str:
     """What a guest runs to have the files of ``image``, its payload, below ``/``."""
     used = int((image.parent / _USED).read_text(encoding="ascii"))
-    return f"head -c {used} /dev/vdb | tar -xf - -C /"
+    return f"head -c {used} /dev/payload | tar -xf - -C /"
 
 
 def _write(files: Mapping[str, Path], image: Path) -> None:

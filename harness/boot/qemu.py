@@ -17,8 +17,8 @@ from typing import Final
 from harness.boot.results import PORT_NAME
 from harness.targets import Target
 
-SHELL_DEVICE: Final = "vport0p1"
-"""The guest's end of the shell's line, below /dev.
+SHELL_NAME: Final = "harness.shell"
+"""What the guest finds its end of the shell's line by (guests/init).
 
 A virtio port and no terminal: hvc passes 16 bytes at a time to the host and spins until they are
 taken, which on a loaded host is 3 ms a line, and a terminal cuts long lines.
@@ -73,13 +73,13 @@ class Machine:
 
     @property
     def full_cmdline(self) -> tuple[str, ...]:
-        """The kernel's command line: a panic ends the machine at once, the shell's line is named.
+        """The kernel's command line: a panic ends the machine at once.
 
         The root is a ramfs because the kernel would swap the pages of a tmpfs, programs included. The
         console shows each line's facility, so that what a process writes to /dev/kmsg is not taken for
         the kernel's.
         """
-        own = ("panic=-1", "rootfstype=ramfs", "console_msg_format=syslog", f"harness.shell={SHELL_DEVICE}")
+        own = ("panic=-1", "rootfstype=ramfs", "console_msg_format=syslog")
         return (*self.target.cmdline, *own, *self.cmdline)
 
     @property
@@ -112,7 +112,7 @@ def argv(machine: Machine, fds: Fds) -> list[str]:
         *("-chardev", f"socket,id=terminal,fd={fds.terminal}"),
         *("-device", "virtconsole,chardev=terminal,nr=0"),
         *("-chardev", f"socket,id=shell,fd={fds.shell}"),
-        *("-device", "virtserialport,chardev=shell,nr=1,name=harness.shell"),
+        *("-device", f"virtserialport,chardev=shell,nr=1,name={SHELL_NAME}"),
         *("-chardev", f"socket,id=results,fd={fds.results}"),
         *("-device", f"virtserialport,chardev=results,nr=2,name={PORT_NAME}"),
         *_disk("swap", 3, arch.virtio, read_only=False),

@@ -121,7 +121,7 @@ class Template:
         return self.manifest.slowdown
 
     def clone(self, evidence: Path, payload: Path | None, deadline: Deadline) -> Machine:
-        """A private copy, running, its random number generator seeded; ``payload`` is its /dev/vdb.
+        """A private copy, running, its random number generator seeded; ``payload`` is its /dev/payload.
 
         Raises :class:`InfrastructureError` when QEMU does not take the template.
         """

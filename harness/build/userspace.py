@@ -85,7 +85,7 @@ def find(
 
 
 def _key(arch: Arch, source: Source, root: BuildRoot, guests: Path) -> str:
-    return digest(_RECIPE, arch.name, root.key, source.key, guests)
+    return digest(_RECIPE, arch.name, *arch.cflags, root.key, source.key, guests)
 
 
 def _headers(arch: Arch, source: Source, store: Store, root: BuildRoot, progress: Progress) -> Path:
@@ -175,7 +175,7 @@ def _build(
 
 def _script(arch: Arch, programs: list[Path]) -> str:
     """Shell commands for inside the build root; every path in it is ours."""
-    flags = [f"--target={arch.triple}", *_CFLAGS, "-include", "/build/headers/nolibc/nolibc.h"]
+    flags = [f"--target={arch.triple}", *arch.cflags, *_CFLAGS, "-include", "/build/headers/nolibc/nolibc.h"]
     flags += ["-isystem", "/build/headers/include", "-I", "/build/guests"]
     lines = ["builtin=$(clang -print-resource-dir)/include"]
     for program in programs:

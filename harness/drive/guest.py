@@ -22,6 +22,7 @@ from harness.judge.dmesg import Report, parse
 from harness.judge.expect import Expectations, Fate
 from harness.judge.kinds import Kind
 from harness.judge.meminfo import parse_meminfo, parse_vmstat
+from harness.judge.operations import Operation
 
 if TYPE_CHECKING:
     from harness.boot.machine import Machine
@@ -58,6 +59,8 @@ class Guest:
         self.target = target
         self.scenario = scenario
         self.expectations = Expectations()
+        self.operations: list[Operation] = []
+        """What it was told to do so far; times are the host's."""
 
     # Running things
 
@@ -66,14 +69,22 @@ class Guest:
         shown = script if len(script) <= 60 else f"{script[:57]}..."
         deadline = self._deadline.within(seconds * self._machine.slowdown, f"the guest runs: {shown}")
         started = time.monotonic()
-        output = self._machine.shell.run(script, deadline=deadline, check=False)
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(
-                f"$ {script}\n{output.text}[{output.status} after {time.monotonic() - started:.3f} s]\n"
-            )
+        try:
+            output = self._machine.shell.run(script, deadline=deadline, check=False)
+        except BaseException:
+            self._note(Operation(started, time.monotonic() - started, script, None, ""))
+            raise
+        self._note(Operation(started, time.monotonic() - started, script, output.status, output.text))
         if check and output.status != 0:
             raise Vacuous(f"{shown!r} ended with status {output.status}: {output.text.strip()[-300:]}")
         return output
+
+    def _note(self, done: Operation) -> None:
+        """Keep what was done as evidence, also what never got its answer."""
+        self.operations.append(done)
+        end = "no answer" if done.status is None else str(done.status)
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(f"$ {done.script}\n{done.output}[{end} after {done.seconds:.3f} s]\n")
 
     def json(self, command: str, *, seconds: float = 10.0) -> dict[str, Any]:
         """The one JSON object that ``command`` prints; an error number in it becomes its name."""
@@ -170,11 +181,11 @@ class Guest:
 
     def swap_on(self) -> None:
         """Make the swap disk a swap area and use it."""
-        self.run("mkswap /dev/vda > /dev/null && swapon /dev/vda", seconds=20)
+        self.run("mkswap /dev/swap > /dev/null && swapon /dev/swap", seconds=20)
 
     def swap_off(self) -> None:
         """Stop using the swap disk; everything on it is read back first."""
-        self.run("swapoff /dev/vda", seconds=60)
+        self.run("swapoff /dev/swap", seconds=60)
 
     def pages(self, name: str, cgroup: str = "load") -> Pages:
         """Start a workload process."""
