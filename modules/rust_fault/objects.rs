@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Faults with objects of the slab allocator.
+//!
+//! Every access is volatile, so that the compiler neither drops nor moves what it may call undefined.
+
+use crate::{json::Json, ops::Args};
+use core::{
+    hint::black_box,
+    ptr::{self, NonNull},
+};
+use kernel::{
+    bindings,
+    ffi::{c_uint, c_void},
+    page::PAGE_SIZE,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
+
+/// The size of an object: one that `kmalloc` has a cache for, so that the byte behind an object is
+/// another's.
+const SIZE: usize = 64;
+
+/// How often to ask for an object that KFENCE guards; it takes one allocation each sample interval.
+const KFENCE_TRIES: usize = 2000;
+
+/// How many objects [`leak`] forgets: a stale pointer to one may be anywhere.
+const LEAKED: usize = 4;
+
+extern "C" {
+    fn shim_is_kfence_address(addr: *const c_void) -> bool;
+    fn shim_slab_debug_flags() -> bindings::slab_flags_t;
+}
+
+type Bytes = [u8; SIZE];
+
+/// Makes the cache one of its own: without it, it could share another's.
+extern "C" fn construct(_object: *mut c_void) {}
+
+/// A cache of objects.
+///
+/// # Invariants
+///
+/// The pointer is to a cache that exists.
+struct Cache(NonNull<bindings::kmem_cache>);
+
+impl Cache {
+    fn new(name: &CStr, flags: bindings::slab_flags_t) -> Result<Self> {
+        let mut args = bindings::kmem_cache_args {
+            ctor: Some(construct),
+            ..Default::default()
+        };
+        // SAFETY: The name is static where this is called; `args` are read during the call.
+        let cache = unsafe {
+            bindings::__kmem_cache_create_args(
+                name.as_char_ptr(),
+                SIZE as c_uint,
+                &mut args,
+                flags,
+            )
+        };
+        // INVARIANT: The cache was just made.
+        NonNull::new(cache).map(Self).ok_or(ENOMEM)
+    }
+
+    fn allocate(&self) -> Result<*mut u8> {
+        // SAFETY: The cache exists by the type invariants.
+        let object =
+            unsafe { bindings::kmem_cache_alloc_noprof(self.0.as_ptr(), bindings::GFP_KERNEL) };
+        if object.is_null() {
+            return Err(ENOMEM);
+        }
+        Ok(object.cast())
+    }
+
+    /// # Safety
+    ///
+    /// `object` must be an object of this cache, in use.
+    unsafe fn free(&self, object: *mut u8) {
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe { bindings::kmem_cache_free(self.0.as_ptr(), object.cast()) };
+    }
+
+    /// Destroys the cache, whether it is empty or not.
+    fn destroy(self) {
+        // SAFETY: The cache exists by the type invariants, and nobody has it after this.
+        unsafe { bindings::kmem_cache_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// Who watches an object.
+enum From {
+    /// Nobody, or KASAN: an object of `kmalloc`.
+    Kmalloc,
+    /// KFENCE.
+    Kfence,
+    /// SLUB itself: an object of a cache with all checks.
+    Slub(Cache),
+}
+
+impl From {
+    fn new(args: &mut Args<'_>) -> Result<Self> {
+        match args.maybe() {
+            None => Ok(From::Kmalloc),
+            Some("kfence") => Ok(From::Kfence),
+            Some("slub") => {
+                // SAFETY: Returns a constant.
+                let flags = unsafe { shim_slab_debug_flags() };
+                Ok(From::Slub(Cache::new(c"rust_fault_checked", flags)?))
+            }
+            Some(_) => Err(EINVAL),
+        }
+    }
+
+    fn allocate(&self) -> Result<*mut u8> {
+        match self {
+            From::Kmalloc => kmalloc(),
+            From::Kfence => guarded(),
+            From::Slub(cache) => cache.allocate(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `object` must have come from [`From::allocate`] of the same value, and be in use.
+    unsafe fn free(&self, object: *mut u8) {
+        match self {
+            // SAFETY: By the requirements of this function it is `KBox`'s memory.
+            From::Kmalloc | From::Kfence => drop(unsafe { KBox::from_raw(object.cast::<Bytes>()) }),
+            // SAFETY: By the requirements of this function.
+            From::Slub(cache) => unsafe { cache.free(object) },
+        }
+    }
+}
+
+fn kmalloc() -> Result<*mut u8> {
+    let object = KBox::new([0xa5; SIZE], GFP_KERNEL)?;
+    Ok(KBox::<Bytes>::into_raw(object).cast())
+}
+
+/// An object of KFENCE's: `EAGAIN` when none was to be had.
+fn guarded() -> Result<*mut u8> {
+    for _ in 0..KFENCE_TRIES {
+        let object = kmalloc()?;
+        // SAFETY: Compares the address.
+        if unsafe { shim_is_kfence_address(object.cast()) } {
+            return Ok(object);
+        }
+        // SAFETY: Is what `kmalloc` returned.
+        drop(unsafe { KBox::from_raw(object.cast::<Bytes>()) });
+        fsleep(Delta::from_millis(1));
+    }
+    Err(EAGAIN)
+}
+
+#[inline(never)]
+pub(crate) fn slab_out_of_bounds(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let from = From::new(args)?;
+    let object = from.allocate()?;
+    // KFENCE puts an object at the beginning or at the end of its page; the page next to that is
+    // the one that nobody can touch.
+    let outside = match from {
+        From::Kfence if object.addr() % PAGE_SIZE == 0 => object.wrapping_sub(1),
+        _ => object.wrapping_add(SIZE),
+    };
+    // SAFETY: None: this is the fault.
+    unsafe { ptr::write_volatile(outside, 0x5a) };
+    // SAFETY: Allocated above, and not freed since.
+    unsafe { from.free(object) };
+    out.bool("written", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn use_after_free(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let from = From::new(args)?;
+    let object = from.allocate()?;
+    // SAFETY: Allocated above, and not freed since.
+    unsafe { from.free(object) };
+    let inside = object.wrapping_add(SIZE / 2);
+    if let From::Slub(cache) = from {
+        // SLUB looks at a free object when it gives it away again.
+        // SAFETY: None: this is the fault.
+        unsafe { ptr::write_volatile(inside, 0x5a) };
+        black_box(cache.allocate()?);
+        out.bool("written", true);
+    } else {
+        // SAFETY: None: this is the fault.
+        let byte = unsafe { ptr::read_volatile(inside) };
+        out.u64("read", byte.into());
+    }
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn double_free(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let from = From::new(args)?;
+    let object = from.allocate()?;
+    // SAFETY: Allocated above, and not freed since.
+    unsafe { from.free(object) };
+    // SAFETY: None: this is the fault.
+    unsafe { from.free(black_box(object)) };
+    out.bool("freed", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn leak(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let count = args.usize_or(LEAKED)?;
+    for _ in 0..count {
+        core::mem::forget(black_box(KBox::new([0xa5u8; SIZE], GFP_KERNEL)?));
+    }
+    out.usize("forgotten", count);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn cache_destroyed_with_live_objects(
+    _args: &mut Args<'_>,
+    out: &mut Json<'_>,
+) -> Result {
+    let cache = Cache::new(c"rust_fault_objects", 0)?;
+    black_box(cache.allocate()?);
+    cache.destroy();
+    out.bool("destroyed", true);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Faults with locks, with sleeping, and with not letting go of a processor.
+
+use crate::{json::Json, ops::Args};
+use core::hint::{black_box, spin_loop};
+use kernel::{
+    bindings, new_mutex, new_spinlock,
+    prelude::*,
+    sync::{rcu, Mutex, SpinLock},
+    time::{delay::fsleep, Delta, Instant, Monotonic},
+};
+
+#[pin_data]
+struct Mutexes {
+    #[pin]
+    a: Mutex<()>,
+    #[pin]
+    b: Mutex<()>,
+}
+
+#[inline(never)]
+pub(crate) fn lock_inversion(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let mutexes = KBox::pin_init(
+        pin_init!(Mutexes {
+            a <- new_mutex!((), "rust_fault::a"),
+            b <- new_mutex!((), "rust_fault::b"),
+        }),
+        GFP_KERNEL,
+    )?;
+    {
+        let _a = mutexes.a.lock();
+        let _b = mutexes.b.lock();
+    }
+    {
+        let _b = mutexes.b.lock();
+        let _a = mutexes.a.lock();
+    }
+    out.bool("locked", true);
+    Ok(())
+}
+
+fn spinlock() -> Result<Pin<KBox<SpinLock<()>>>> {
+    KBox::pin_init(new_spinlock!((), "rust_fault::spinlock"), GFP_KERNEL)
+}
+
+#[inline(never)]
+pub(crate) fn sleep_in_atomic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let lock = spinlock()?;
+    let guard = lock.lock();
+    let allocated = KBox::new(black_box([0u8; 64]), GFP_KERNEL);
+    drop(guard);
+    out.bool("allocated", allocated.is_ok());
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn schedule_in_atomic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let lock = spinlock()?;
+    let guard = lock.lock();
+    fsleep(Delta::from_millis(1));
+    drop(guard);
+    out.bool("slept", true);
+    Ok(())
+}
+
+/// The next argument, in milliseconds.
+fn duration(args: &mut Args<'_>) -> Result<Delta> {
+    let ms = i32::try_from(args.usize()?).map_err(|_| EINVAL)?;
+    Ok(Delta::from_millis(ms.into()))
+}
+
+/// Does nothing for long.
+#[inline(always)]
+fn busy(long: Delta) {
+    let begun = Instant::<Monotonic>::now();
+    while begun.elapsed() < long {
+        spin_loop();
+    }
+}
+
+#[inline(never)]
+pub(crate) fn soft_lockup(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let long = duration(args)?;
+    let lock = spinlock()?;
+    let guard = lock.lock();
+    busy(long);
+    drop(guard);
+    out.bool("locked", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn rcu_stall(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let long = duration(args)?;
+    let expedited = match args.maybe() {
+        None => false,
+        Some("expedited") => true,
+        Some(_) => return Err(EINVAL),
+    };
+    let guard = rcu::read_lock();
+    // Somebody has to wait for the end of this section.
+    if expedited {
+        // SAFETY: Can be called from anywhere.
+        unsafe { bindings::start_poll_synchronize_rcu_expedited() };
+    } else {
+        // SAFETY: Can be called from anywhere.
+        unsafe { bindings::start_poll_synchronize_rcu() };
+    }
+    busy(long);
+    drop(guard);
+    out.bool("stalled", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn hung_task(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    fsleep(duration(args)?);
+    out.bool("slept", true);
+    Ok(())
+}
