@@ -50,6 +50,8 @@ def build(target: TargetOption = None, module: ModuleOption = None, tree: TreeOp
         bench = Workbench(module or (), tree, progress)
         for one in _targets(target):
             kernel = bench.artefacts(one).kernel
+            for name in bench.module_names:
+                bench.module(one, name)
             typer.echo(f"{one.name}: Linux {kernel.release} in {kernel.build_dir}")
 
 

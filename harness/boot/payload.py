@@ -18,7 +18,7 @@ from harness.build.store import Store, digest, human
 from harness.errors import UserError
 
 SIZE: Final = 16 << 20
-_KEEP: Final = 64
+_KEEP: Final = 256
 _IMAGE: Final = "payload.tar"
 _USED: Final = "used"
 

@@ -38,7 +38,7 @@ QUIET_SECONDS: Final = 2.0
 BOOT_LOG: Final = "boot.log"
 _RAM, _STATE, _MANIFEST = "ram", "state", "manifest.json"
 _FORMAT: Final = "4"
-_KEEP: Final = 12
+_KEEP: Final = 24
 _SEED_BYTES: Final = 32
 _SEEDED: Final = b" seeded\n"
 """What guests/sample.c says when the random number generator has taken its seed."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,13 +11,11 @@ from harness.build import kernel as kernels
 from harness.build import tree as trees
 from harness.build import userspace as userspaces
 from harness.build.kernel import Kernel, build_kernel
-from harness.build.modules import Module, build_module, check_directory
 from harness.build.modules import find as find_module
 from harness.build.root import BuildRoot
 from harness.build.store import Store
 from harness.build.tree import prepare
 from harness.build.userspace import Userspace, build_userspace
-from harness.errors import UserError
 from harness.progress import Progress
 from harness.settings import PROJECT
 from harness.targets import Target
@@ -29,13 +26,12 @@ _NOT_MODULES: Final = frozenset({"common"})
 
 @dataclass(frozen=True, slots=True)
 class Artefacts:
-    """What was built for one target."""
+    """What was built for one target. Its modules are built as they are needed."""
 
     target: Target
     root: BuildRoot
     kernel: Kernel
     userspace: Userspace
-    modules: tuple[Module, ...]
 
 
 def own_modules(folder: Path = MODULES) -> list[Path]:
@@ -46,37 +42,26 @@ def own_modules(folder: Path = MODULES) -> list[Path]:
 
 
 def build_all(
-    target: Target,
-    *,
-    modules: Sequence[Path],
-    tree: str | None,
-    progress: Progress,
-    store: Store | None = None,
+    target: Target, *, tree: str | None, progress: Progress, store: Store | None = None
 ) -> Artefacts:
     """Build what is missing and find the rest. Raises a HarnessError that says what to do."""
-    # What the user gave is looked at before anything that takes minutes.
-    directories = [check_directory(path) for path in modules]
-    names = [path.name for path in directories]
-    if len(set(names)) != len(names):
-        raise UserError("two modules have the same name", "give each module once")
     cache = store or Store()
     root = BuildRoot.ensure(cache, progress)
     source = prepare(target, cache, root, progress, tree=tree)
     kernel = build_kernel(target, source, cache, root, progress)
     userspace = build_userspace(target, source, cache, root, progress)
-    built = tuple(build_module(path, kernel, cache, root, progress) for path in directories)
-    return Artefacts(target, root, kernel, userspace, built)
+    return Artefacts(target, root, kernel, userspace)
 
 
 def find_all(target: Target, store: Store) -> Artefacts | None:
-    """The artefacts of the pinned tree, without modules, if they are all in the cache."""
+    """The artefacts of the pinned tree, if they are all in the cache."""
     if (root := BuildRoot.find(store)) is None or (source := trees.find(target, store)) is None:
         return None
     kernel = kernels.find(target, source, store, root)
     userspace = userspaces.find(target, source, store, root)
     if kernel is None or userspace is None:
         return None
-    return Artefacts(target, root, kernel, userspace, ())
+    return Artefacts(target, root, kernel, userspace)
 
 
 def cached_kinds(target: Target, store: Store) -> list[str]:

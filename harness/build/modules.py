@@ -30,7 +30,7 @@ from harness.settings import PROJECT
 STAGE: Final = Path("/build/modules")
 _RECIPE: Final = "module 1"
 _BUILD_SECONDS: Final = 900
-_KEEP: Final = 8
+_KEEP: Final = 16
 _PRODUCTS: Final = re.compile(
     r".*\.(?:o|a|ko|mod|mod\.c|rmeta|symvers|order)|\..*\.(?:cmd|d)|modules\.order|\.tmp_.*|__pycache__|.*~|\..*\.sw.|\.git"
 )

@@ -69,8 +69,8 @@ def build_userspace(
                 name,
                 lambda there: _build(target.arch, source, headers, busybox, guests, root, there),
             )
-        store.forget("userspace", keep=6)
-        store.forget("headers", keep=3)
+        store.forget("userspace", keep=12)
+        store.forget("headers", keep=8)
     store.touch("userspace", name)
     return Userspace(path / "initramfs.cpio", key)
 

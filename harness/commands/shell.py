@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.boot.payload import pack, unpack_script
-from harness.build.store import Store
+from harness.boot.payload import unpack_script
 from harness.commands.evidence import new_evidence_dir
 from harness.deadline import Deadline
-from harness.drive.guest import MODULES
 from harness.drive.workbench import Workbench
 from harness.progress import Progress
 from harness.targets import Target
@@ -25,14 +23,13 @@ def open_shell(target: Target, modules: Sequence[Path], tree: str | None) -> Non
     with Progress() as progress:
         bench = Workbench(modules, tree, progress)
         template = bench.template(target)
-        built = bench.artefacts(target).modules
-        payload = pack({f"{MODULES[1:]}/{module.name}.ko": module.stripped for module in built}, Store())
+        payload = bench.payload(target, bench.module_names)
     evidence = new_evidence_dir()
     deadline = Deadline.after(SHELL_SECONDS, "a clone of the guest answers", slowdown=template.slowdown)
     machine = template.clone(evidence, payload, deadline)
     try:
         machine.shell.run(unpack_script(payload), deadline=deadline)
-        names = " ".join(module.name for module in built)
+        names = " ".join(bench.module_names)
         sys.stderr.write(f"{target.name}; /modules has {names}; the console is in {machine.console}\n")
         sys.stderr.write("load one with: modctl load /modules/NAME.ko; leave with exit or Ctrl-]\n")
         machine.shell.interact()

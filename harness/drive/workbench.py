@@ -9,39 +9,42 @@ from pathlib import Path
 from harness.boot.payload import pack
 from harness.boot.template import Template
 from harness.build.artefacts import Artefacts, build_all, own_modules
-from harness.build.modules import Module
+from harness.build.modules import Module, build_module, check_directory
 from harness.build.store import Store
 from harness.drive.guest import MODULES
-from harness.drive.scenario import Scenario
 from harness.errors import UserError
 from harness.progress import Progress
 from harness.targets import Target
 
 
-def module_dirs(extra: Sequence[Path] = ()) -> tuple[Path, ...]:
-    """The directories of the project's modules; one of ``extra`` replaces its namesake."""
-    found = {path.name: path for path in own_modules()}
-    found |= {path.name: path for path in (given.absolute() for given in extra)}
-    return tuple(found.values())
+def module_dirs(extra: Sequence[Path] = ()) -> dict[str, Path]:
+    """The directories of the project's modules by their names; one of ``extra`` replaces its namesake.
+
+    Raises :class:`UserError` for a directory of the user's that holds no module, or a name given twice.
+    """
+    given = [check_directory(path) for path in extra]
+    if len({path.name for path in given}) != len(given):
+        raise UserError("two modules have the same name", "give each module once")
+    return {path.name: path for path in (*own_modules(), *given)}
 
 
 class Workbench:
     """Builds on first use; every process of a run has one of its own, over the same cache."""
 
     def __init__(self, modules: Sequence[Path], tree: str | None, progress: Progress) -> None:
-        self._modules = module_dirs(modules)
+        # What the user gave is looked at before anything that takes minutes.
+        self._directories = module_dirs(modules)
         self._tree = tree
         self._progress = progress
         self._store = Store()
         self._artefacts: dict[str, Artefacts] = {}
         self._templates: dict[tuple[str, tuple[str, ...]], Template] = {}
+        self._modules: dict[tuple[str, str], Module] = {}
 
     def artefacts(self, target: Target) -> Artefacts:
         """What is built for ``target``."""
         if target.name not in self._artefacts:
-            self._artefacts[target.name] = build_all(
-                target, modules=self._modules, tree=self._tree, progress=self._progress
-            )
+            self._artefacts[target.name] = build_all(target, tree=self._tree, progress=self._progress)
         return self._artefacts[target.name]
 
     def template(self, target: Target, cmdline: tuple[str, ...] = ()) -> Template:
@@ -53,21 +56,30 @@ class Workbench:
             )
         return self._templates[key]
 
-    def payload(self, target: Target, scenario: Scenario) -> Path:
-        """The disk that carries a scenario's modules into its guest."""
-        modules = self._modules_of(target, scenario)
+    @property
+    def module_names(self) -> tuple[str, ...]:
+        """Every module there is."""
+        return tuple(self._directories)
+
+    def module(self, target: Target, name: str) -> Module:
+        """One module, built for ``target``. Raises :class:`UserError` when there is none of that name."""
+        key = target.name, name
+        if key not in self._modules:
+            if name not in self._directories:
+                raise UserError(
+                    f"there is no module {name!r}", f"the modules are: {', '.join(self._directories)}"
+                )
+            built = self.artefacts(target)
+            self._modules[key] = build_module(
+                self._directories[name], built.kernel, self._store, built.root, self._progress
+            )
+        return self._modules[key]
+
+    def payload(self, target: Target, names: Sequence[str]) -> Path:
+        """The disk that carries modules into a guest."""
+        modules = [self.module(target, name) for name in names]
         return pack({f"{MODULES[1:]}/{module.name}.ko": module.stripped for module in modules}, self._store)
 
-    def build_ids(self, target: Target, scenario: Scenario) -> dict[str, str]:
-        """What tells the builds of a scenario's modules apart, by their names."""
-        return {module.name: module.build_id for module in self._modules_of(target, scenario)}
-
-    def _modules_of(self, target: Target, scenario: Scenario) -> list[Module]:
-        built = {module.name: module for module in self.artefacts(target).modules}
-        missing = [name for name in scenario.modules if name not in built]
-        if missing:
-            raise UserError(
-                f"scenario {scenario.id} needs the module {missing[0]}, which is not there",
-                f"the modules are: {', '.join(built)}",
-            )
-        return [built[name] for name in scenario.modules]
+    def build_ids(self, target: Target, names: Sequence[str]) -> dict[str, str]:
+        """What tells the builds of modules apart, by their names."""
+        return {name: self.module(target, name).build_id for name in names}

@@ -29,7 +29,7 @@ IGNORED = (
 @pytest.fixture(scope="module")
 def root_and_tree() -> tuple[BuildRoot, Path]:
     """The build root, and the kernel's source."""
-    artefacts = build_all(targets.target(targets.DEFAULT_TARGET), modules=(), tree=None, progress=quiet())
+    artefacts = build_all(targets.target(targets.DEFAULT_TARGET), tree=None, progress=quiet())
     return artefacts.root, artefacts.kernel.source.path
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.boot import qemu
 from harness.boot.qemu import Fds, Machine, Memory, argv, recipe
 from harness.targets import Arch, Profile, Target, Tree
 
