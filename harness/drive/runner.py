@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ from harness.boot.payload import unpack_script
 from harness.deadline import Deadline
 from harness.drive.guest import SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
-from harness.judge import checks
+from harness.judge import checks, operations
 from harness.judge.dmesg import ConsoleParser, Report
 from harness.judge.lines import tail_lines
 from harness.judge.marks import Edge, console_doubts, mark_text, missing_marks
@@ -48,8 +49,9 @@ class ScenarioRun:
         """Clone a guest, unpack the scenario's modules in it, and start sampling."""
         scenario, target = self.scenario, self.target
         template = self._bench.template(target, scenario.cmdline)
-        payload = self._bench.payload(target, scenario)
+        payload = self._bench.payload(target, scenario.modules)
         self.evidence.mkdir(parents=True, exist_ok=True)
+        self._write_about()
         self._started = time.monotonic()
         deadline = Deadline.after(scenario.seconds, f"scenario {scenario.id}", slowdown=template.slowdown)
         self._machine = template.clone(
@@ -61,7 +63,7 @@ class ScenarioRun:
             scenario,
             deadline,
             self.evidence / "commands.log",
-            self._bench.build_ids(target, scenario),
+            self._bench.build_ids(target, scenario.modules),
         )
         self._guest.run(
             f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
@@ -90,6 +92,7 @@ class ScenarioRun:
         )
         samples = machine.results.data
         (self.evidence / "samples.txt").write_bytes(samples)
+        self._write_operations(machine, self._guest)
         # A guest that died of what it was expected to die of has no last sample to give.
         if verdict is Verdict.PASSED and machine.is_alive():
             verdict, reason = _weigh_samples(read_stream(samples), self.target, reason)
@@ -121,6 +124,25 @@ class ScenarioRun:
         while seen not in machine.console.read_bytes() and machine.is_alive() and not deadline.expired:
             time.sleep(POLL_SECONDS)
 
+    def _write_operations(self, machine: Machine, guest: Guest) -> None:
+        """What the guest was told to do, on the clock of its samples."""
+        arrivals = ((line.at, line.text) for line in machine.results.lines())
+        offset = operations.clock_offset(arrivals)
+        if offset is None:  # it never sampled: count from the start
+            offset = -self._started
+        document = operations.as_document(guest.operations, offset)
+        (self.evidence / operations.FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+    def _write_about(self) -> None:
+        """What is in the guest: enough to build the same again and to decode its stacks."""
+        kernel = self._bench.artefacts(self.target).kernel
+        about = {
+            "kernel": {"release": kernel.release, "version": kernel.version, "build": str(kernel.build_dir)},
+            "modules": self._bench.build_ids(self.target, self.scenario.modules),
+            "cmdline": list(self.scenario.cmdline),
+        }
+        (self.evidence / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
     def _result(
         self,
         verdict: Verdict,
@@ -137,6 +159,7 @@ class ScenarioRun:
             evidence=str(self.evidence.relative_to(self._root)),
             reports=reports,
             claim=self.scenario.claim,
+            thread=self.scenario.thread,
             lines=lines,
         )
 
@@ -160,7 +183,16 @@ def _weigh_samples(stream: Stream, target: Target, reason: str) -> tuple[Verdict
 
 def impossible(scenario: Scenario, target: Target, why: str) -> Result:
     """The result of a scenario that ``target`` cannot show."""
-    return Result(scenario.id, target.name, Verdict.IMPOSSIBLE, why, 0.0, "", claim=scenario.claim)
+    return Result(
+        scenario.id,
+        target.name,
+        Verdict.IMPOSSIBLE,
+        why,
+        0.0,
+        "",
+        claim=scenario.claim,
+        thread=scenario.thread,
+    )
 
 
 def _never_started(error: BaseException | None) -> tuple[Verdict, str]:

@@ -24,6 +24,7 @@ from harness.errors import (
 )
 from harness.judge.dmesg import Report
 from harness.judge.expect import Expectations, Weighed
+from harness.judge.places import DecodedFrame
 
 
 class Verdict(StrEnum):
@@ -60,6 +61,10 @@ class Result:
     seen: str = ""
     lines: tuple[str, ...] = ()
     """The console lines that matter, at most ten, for a person."""
+    thread: str = ""
+    """Where the claim comes from."""
+    decoded: tuple[tuple[DecodedFrame, ...], ...] = ()
+    """The stack of each of ``reports`` with its places in the sources; shorter when not all were decoded."""
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:
