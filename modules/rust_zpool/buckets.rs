@@ -69,7 +69,8 @@ impl Class {
         1 << self.shift
     }
 
-    fn layout(self) -> Layout {
+    /// What is allocated for a bucket.
+    pub(crate) fn layout(self) -> Layout {
         // SAFETY: The alignment is a power of two, and the size, at most a page, is a multiple of
         // it.
         unsafe { Layout::from_size_align_unchecked(self.size(), 1 << MIN_SHIFT) }
@@ -112,7 +113,8 @@ impl BucketHandle {
         }
     }
 
-    fn bucket(&self) -> NonNull<u8> {
+    /// Where the object's bucket is.
+    pub(crate) fn bucket(&self) -> NonNull<u8> {
         let bucket = ptr::with_exposed_provenance_mut(self.packed & !LOW_BITS);
         // SAFETY: By the type invariants this is the address of an allocation.
         unsafe { NonNull::new_unchecked(bucket) }
@@ -135,10 +137,28 @@ unsafe impl Handle for BucketHandle {
 /// How much of a pool's name is kept.
 const NAME_MAX: usize = 38;
 
+/// The name of a pool: a copy, because the caller's is gone when `create` returns.
+pub(crate) struct PoolName([u8; NAME_MAX]);
+
+impl PoolName {
+    /// Copies `name`, and cuts it off if it is too long.
+    pub(crate) fn new(name: &CStr) -> Self {
+        let mut copy = [0; NAME_MAX];
+        for (to, from) in copy.iter_mut().zip(name.to_bytes()) {
+            *to = *from;
+        }
+        Self(copy)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let len = self.0.iter().position(|&byte| byte == 0);
+        &self.0[..len.unwrap_or(NAME_MAX)]
+    }
+}
+
 /// A pool.
 pub(crate) struct Pool {
-    /// A copy: the caller's name is gone when `create` returns.
-    name: [u8; NAME_MAX],
+    name: PoolName,
     /// The sizes of all live buckets.
     bytes: Atomic<usize>,
     /// Buckets that were not aligned as their layout asks.
@@ -148,8 +168,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// The name that the pool was made with, cut off if it was too long.
     pub(crate) fn name(&self) -> &[u8] {
-        let len = self.name.iter().position(|&byte| byte == 0);
-        &self.name[..len.unwrap_or(NAME_MAX)]
+        self.name.bytes()
     }
 
     /// The sum of the sizes of all buckets of the pool.
@@ -177,10 +196,25 @@ impl Pool {
         if bucket.addr().get() & LOW_BITS != 0 {
             self.misaligned.add(1usize, Relaxed);
         }
+        // SAFETY: `bucket` was just allocated, with the layout of `class`.
+        Ok(unsafe { self.keep(bucket, class) })
+    }
+
+    /// Counts a new bucket and makes its handle.
+    ///
+    /// # Safety
+    ///
+    /// As for [`BucketHandle::new`].
+    pub(crate) unsafe fn keep(&self, bucket: NonNull<u8>, class: Class) -> BucketHandle {
         // Before anybody can free the object, so that the sum is never too small.
         self.bytes.add(class.size(), Relaxed);
-        // SAFETY: `bucket` was just allocated, with the layout of `class`.
-        Ok(unsafe { BucketHandle::new(bucket, class) })
+        // SAFETY: By the requirements of this function.
+        unsafe { BucketHandle::new(bucket, class) }
+    }
+
+    /// Stops counting a bucket of `class`.
+    pub(crate) fn forget(&self, class: Class) {
+        self.bytes.fetch_sub(class.size(), Relaxed);
     }
 }
 
@@ -192,12 +226,8 @@ impl ZpoolDriver for Buckets {
     type Handle = BucketHandle;
 
     fn create(name: &CStr, gfp: Gfp) -> Result<KBox<Pool>> {
-        let mut copy = [0; NAME_MAX];
-        for (to, from) in copy.iter_mut().zip(name.to_bytes()) {
-            *to = *from;
-        }
         Ok(gfp.kbox(Pool {
-            name: copy,
+            name: PoolName::new(name),
             bytes: Atomic::new(0),
             misaligned: Atomic::new(0),
         })?)
@@ -213,7 +243,7 @@ impl ZpoolDriver for Buckets {
         // of `class`: what the handle says is the size that was asked for, not one that was rounded
         // later. The caller gave up the handle, so nobody uses the bucket any more.
         unsafe { Kmalloc::free(handle.bucket(), class.layout()) };
-        pool.bytes.fetch_sub(class.size(), Relaxed);
+        pool.forget(class);
     }
 
     unsafe fn read_begin(_pool: &Pool, handle: &BucketHandle) -> NonNull<u8> {

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! In which context a function of the driver is called.
+//! In which context a function of the driver is called, and what it finds there.
 
-use kernel::ffi::c_uint;
+use core::ptr::NonNull;
+use kernel::ffi::{c_uint, c_void};
 
 extern "C" {
     fn context_now() -> c_uint;
+    fn context_in_kmap_fixmap(addr: *const c_void) -> bool;
 }
 
-/// The context of a call. `context.h` has the same numbers.
+/// Whether this is an address in one of `kmap_local`'s slots: proof that something was mapped.
+pub(crate) fn in_kmap_fixmap(addr: NonNull<u8>) -> bool {
+    // SAFETY: The function looks at the address and not at what is there.
+    unsafe { context_in_kmap_fixmap(addr.as_ptr().cast()) }
+}
+
+/// The context of a call. `shim.h` has the same numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Context(c_uint);
 

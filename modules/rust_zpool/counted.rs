@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The driver that the module registers: the buckets, or a wrong twin of them, with every call
+//! The driver that the module registers: another one, or a wrong twin of it, with every call
 //! counted.
 
 use crate::{
-    buckets::{self, BucketHandle},
-    context::Context,
+    context::{self, Context},
     json::Json,
     stats::{Counter, Stats},
-    variants,
+    variants::{self, Backend},
     zpool::{Gfp, ZpoolDriver},
 };
-use core::{ptr::NonNull, str};
+use core::{marker::PhantomData, ptr::NonNull, str};
 use kernel::{
     alloc::NumaNode,
     prelude::*,
@@ -45,16 +44,21 @@ pub(crate) struct Record {
     gone: Atomic<bool>,
 }
 
-/// The buckets of a pool, and what happened in it.
-pub(crate) struct Pool {
-    buckets: KBox<buckets::Pool>,
+/// A pool of the driver `B`, and what happened in it.
+pub(crate) struct Pool<B: Backend> {
+    store: KBox<B::Store>,
     record: Arc<Record>,
 }
 
-impl Pool {
-    /// The sum of the sizes of all buckets, as the back end knows it.
+impl<B: Backend> Pool<B> {
+    /// The sum of the sizes of all that objects have, as the driver knows it.
     pub(crate) fn bytes(&self) -> usize {
-        self.buckets.bytes()
+        B::bytes(&self.store)
+    }
+
+    /// The name of the pool, as the variant in use has it.
+    pub(crate) fn name(&self) -> &[u8] {
+        (variants::current::<B>().name)(&self.store)
     }
 
     /// Has `tell` count for this pool and for all.
@@ -64,27 +68,29 @@ impl Pool {
     }
 }
 
-/// The driver.
-pub(crate) struct Counted;
+/// The driver `B`, with every call counted.
+pub(crate) struct Counted<B>(PhantomData<B>);
 
-impl Counted {
-    fn make(name: &CStr, gfp: Gfp) -> Result<KBox<Pool>> {
-        let buckets = (variants::current().create)(name, gfp)?;
+impl<B: Backend> Counted<B> {
+    fn make(name: &CStr, gfp: Gfp) -> Result<KBox<Pool<B>>> {
+        let variant = variants::current::<B>();
+        let store = (variant.create)(name, gfp)?;
 
+        let kept = (variant.name)(&store);
         let mut record = Record {
             name: [0; 40],
-            name_len: buckets.name().len().min(40),
-            name_retained: buckets.name().as_ptr() == name.to_bytes().as_ptr(),
+            name_len: kept.len().min(40),
+            name_retained: kept.as_ptr() == name.to_bytes().as_ptr(),
             stats: Stats::new(),
             gone: Atomic::new(false),
         };
-        for (to, from) in record.name.iter_mut().zip(buckets.name()) {
+        for (to, from) in record.name.iter_mut().zip(kept) {
             *to = *from;
         }
         // The books are not part of the driver; whoever makes a pool may sleep.
         let record = Arc::new(record, GFP_KERNEL)?;
         let pool = gfp.kbox(Pool {
-            buckets,
+            store,
             record: record.clone(),
         })?;
         remember(record)?;
@@ -92,11 +98,13 @@ impl Counted {
     }
 }
 
-impl ZpoolDriver for Counted {
-    type Pool = KBox<Pool>;
-    type Handle = BucketHandle;
+impl<B: Backend> ZpoolDriver for Counted<B> {
+    type Pool = KBox<Pool<B>>;
+    type Handle = B::Handle;
 
-    fn create(name: &CStr, gfp: Gfp) -> Result<KBox<Pool>> {
+    const MOVABLE: bool = B::MOVABLE;
+
+    fn create(name: &CStr, gfp: Gfp) -> Result<KBox<Pool<B>>> {
         let pool = Self::make(name, gfp);
         match &pool {
             Ok(pool) => pool.count(|stats| stats.created(Ok(()))),
@@ -105,20 +113,23 @@ impl ZpoolDriver for Counted {
         pool
     }
 
-    fn destroy(pool: KBox<Pool>) {
-        pool.count(Stats::destroyed);
+    fn destroy(pool: KBox<Pool<B>>) {
+        let left = pool.bytes();
+        pool.count(|stats| stats.destroyed(left));
         pool.record.gone.store(true, Relaxed);
     }
 
-    fn malloc(pool: &Pool, size: usize, gfp: Gfp, nid: NumaNode) -> Result<BucketHandle> {
+    fn malloc(pool: &Pool<B>, size: usize, gfp: Gfp, nid: NumaNode) -> Result<B::Handle> {
         let context = Context::now();
         pool.count(|stats| stats.malloc_begins(size, gfp, context));
         for _ in 0..WINDOW.get() {
             core::hint::spin_loop();
         }
-        let handle = (variants::current().malloc)(&pool.buckets, size, gfp, nid);
-        let result = handle.as_ref().map(|handle| handle.class());
-        let misaligned = pool.buckets.take_misaligned();
+        let handle = (variants::current::<B>().malloc)(&pool.store, size, gfp, nid);
+        let result = handle
+            .as_ref()
+            .map(|handle| (B::class(handle), B::is_high(handle)));
+        let misaligned = B::take_misaligned(&pool.store);
         pool.count(|stats| {
             stats.malloc_ends(result.map_err(|error| *error));
             stats.misaligned(misaligned);
@@ -126,33 +137,35 @@ impl ZpoolDriver for Counted {
         handle
     }
 
-    unsafe fn free(pool: &Pool, handle: BucketHandle) {
-        let context = Context::now();
-        pool.count(|stats| stats.freed(handle.class(), context));
+    unsafe fn free(pool: &Pool<B>, handle: B::Handle) {
+        let (class, context) = (B::class(&handle), Context::now());
+        pool.count(|stats| stats.freed(class, context));
         // SAFETY: As the caller promised.
-        unsafe { (variants::current().free)(&pool.buckets, handle) };
+        unsafe { (variants::current::<B>().free)(&pool.store, handle) };
     }
 
-    unsafe fn read_begin(pool: &Pool, handle: &BucketHandle) -> NonNull<u8> {
-        pool.count(Stats::read_begun);
+    unsafe fn read_begin(pool: &Pool<B>, handle: &B::Handle) -> NonNull<u8> {
         // SAFETY: As the caller promised.
-        unsafe { (variants::current().read_begin)(&pool.buckets, handle) }
+        let object = unsafe { (variants::current::<B>().read_begin)(&pool.store, handle) };
+        let mapped = context::in_kmap_fixmap(object);
+        pool.count(|stats| stats.read_begun(mapped));
+        object
     }
 
-    unsafe fn read_end(pool: &Pool, handle: &BucketHandle, object: NonNull<u8>) {
+    unsafe fn read_end(pool: &Pool<B>, handle: &B::Handle, object: NonNull<u8>) {
         // SAFETY: As the caller promised.
-        unsafe { (variants::current().read_end)(&pool.buckets, handle, object) };
+        unsafe { (variants::current::<B>().read_end)(&pool.store, handle, object) };
         pool.count(Stats::read_ended);
     }
 
-    unsafe fn write(pool: &Pool, handle: &BucketHandle, source: NonNull<[u8]>) {
+    unsafe fn write(pool: &Pool<B>, handle: &B::Handle, source: NonNull<[u8]>) {
         pool.count(|stats| stats.written(source.len()));
         // SAFETY: As the caller promised.
-        unsafe { (variants::current().write)(&pool.buckets, handle, source) };
+        unsafe { (variants::current::<B>().write)(&pool.store, handle, source) };
     }
 
-    fn total_pages(pool: &Pool) -> u64 {
-        let pages = (variants::current().total_pages)(&pool.buckets);
+    fn total_pages(pool: &Pool<B>) -> u64 {
+        let pages = (variants::current::<B>().total_pages)(&pool.store);
         let context = Context::now();
         pool.count(|stats| stats.totalled(pages, context));
         pages
@@ -193,10 +206,10 @@ impl Drop for Records {
 }
 
 /// Tells what was counted, for all pools and for each.
-pub(crate) fn tell(out: &mut Json<'_>) {
+pub(crate) fn tell<B: Backend>(out: &mut Json<'_>) {
     ALL.tell(out);
     out.bool("knows_atomic", Context::now().knows_atomic());
-    out.str("variant", variants::current().name);
+    out.str("variant", variants::current::<B>().label);
     out.object("pools", |out| {
         for record in RECORDS.lock().iter() {
             let name = str::from_utf8(&record.name[..record.name_len]);

@@ -3,32 +3,35 @@
 //! A pool of our own: a user of the driver that is not reclaim, and that a test can steer.
 
 use crate::{
-    buckets::BucketHandle,
     counted::{Counted, Pool},
     json::Json,
     ops::Args,
+    variants::Backend,
     zpool::{Gfp, ZpoolDriver},
 };
 use core::{ptr::NonNull, slice};
 use kernel::{
     alloc::NumaNode,
-    new_mutex,
+    new_mutex, new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, SpinLock},
 };
 
 /// The largest object that is asked for: a page and more, to see it refused.
-const SIZE_MAX: usize = 4 * PAGE_SIZE;
+pub(crate) const SIZE_MAX: usize = 4 * PAGE_SIZE;
+
+/// How much is allocated for the name of a pool, however short it is.
+const NAME_SIZE: usize = 64;
 
 /// How many objects `stress` has at a time.
 const STRESS_LIVE: usize = 8;
 
 /// A sequence of bytes that a seed stands for.
-struct Pattern(u32);
+pub(crate) struct Pattern(u32);
 
 impl Pattern {
-    fn new(seed: usize) -> Self {
+    pub(crate) fn new(seed: usize) -> Self {
         // Zero would stay zero.
         Self((seed as u32).wrapping_mul(2_654_435_761) | 1)
     }
@@ -41,7 +44,7 @@ impl Pattern {
         self.0
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(4) {
             let word = self.word().to_ne_bytes();
             chunk.copy_from_slice(&word[..chunk.len()]);
@@ -62,45 +65,58 @@ impl Pattern {
 }
 
 /// An object, and how many bytes it was made for.
-struct Object {
-    handle: BucketHandle,
-    size: usize,
+pub(crate) struct Object<B: Backend> {
+    pub(crate) handle: B::Handle,
+    pub(crate) size: usize,
 }
 
 /// The pool.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Private {
+pub(crate) struct Private<B: Backend> {
     /// Only `drop` takes it out.
-    pool: Option<KBox<Pool>>,
+    pool: Option<KBox<Pool<B>>>,
     #[pin]
-    slots: Mutex<KVec<Option<Object>>>,
+    slots: Mutex<KVec<Option<Object<B>>>>,
+    /// What is held while somebody must not sleep.
+    #[pin]
+    spin: SpinLock<()>,
 }
 
-impl Private {
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        let pool = Counted::create(c"private", Gfp::KERNEL)?;
+impl<B: Backend> Private<B> {
+    /// Makes a pool called `name`. When this returns, the memory that the name was in is free.
+    pub(crate) fn new(name: &str) -> Result<Arc<Self>> {
+        let mut text = KVec::with_capacity(NAME_SIZE, GFP_KERNEL)?;
+        text.extend_from_slice(name.as_bytes(), GFP_KERNEL)?;
+        text.push(0, GFP_KERNEL)?;
+        let name = CStr::from_bytes_with_nul(&text).map_err(|_| EINVAL)?;
+        let pool = Counted::create(name, Gfp::KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 pool: Some(pool),
                 slots <- new_mutex!(KVec::new()),
+                spin <- new_spinlock!(()),
             }),
             GFP_KERNEL,
         )
     }
 
-    fn pool(&self) -> Result<&Pool> {
+    pub(crate) fn pool(&self) -> Result<&Pool<B>> {
         self.pool.as_deref().ok_or(ENODEV)
     }
 
-    fn make(&self, size: usize) -> Result<Object> {
+    fn make(&self, size: usize) -> Result<Object<B>> {
+        self.make_as(size, Gfp::KERNEL)
+    }
+
+    fn make_as(&self, size: usize, gfp: Gfp) -> Result<Object<B>> {
         if size > SIZE_MAX {
             return Err(E2BIG);
         }
-        let handle = Counted::malloc(self.pool()?, size, Gfp::KERNEL, NumaNode::NO_NODE)?;
+        let handle = Counted::malloc(self.pool()?, size, gfp, NumaNode::NO_NODE)?;
         Ok(Object { handle, size })
     }
 
-    fn fill(&self, object: &mut Object, seed: usize, buffer: &mut [u8]) -> Result {
+    fn fill(&self, object: &mut Object<B>, seed: usize, buffer: &mut [u8]) -> Result {
         if buffer.len() > object.size {
             return Err(EINVAL);
         }
@@ -112,7 +128,7 @@ impl Private {
     }
 
     /// Where the first `len` bytes of the object differ from those that `seed` stands for.
-    fn compare(&self, object: &Object, seed: usize, len: usize) -> Result<Option<usize>> {
+    fn compare(&self, object: &Object<B>, seed: usize, len: usize) -> Result<Option<usize>> {
         if len > object.size {
             return Err(EINVAL);
         }
@@ -129,7 +145,7 @@ impl Private {
         Ok(difference)
     }
 
-    fn unmake(&self, object: Object) -> Result {
+    fn unmake(&self, object: Object<B>) -> Result {
         // SAFETY: The handle comes from `malloc` on this pool, and no read is going on, because the
         // object is ours alone.
         unsafe { Counted::free(self.pool()?, object.handle) };
@@ -137,8 +153,21 @@ impl Private {
     }
 
     pub(crate) fn malloc(&self, size: usize, out: &mut Json<'_>) -> Result {
-        let object = self.make(size)?;
-        let bucket = object.handle.class().size();
+        self.keep(self.make(size)?, out)
+    }
+
+    /// Makes an object where one must not sleep.
+    pub(crate) fn malloc_locked(&self, size: usize, out: &mut Json<'_>) -> Result {
+        let object = {
+            let _guard = self.spin.lock();
+            self.make_as(size, Gfp::ATOMIC)?
+        };
+        self.keep(object, out)
+    }
+
+    /// Puts an object into a slot of its own.
+    fn keep(&self, object: Object<B>, out: &mut Json<'_>) -> Result {
+        let bucket = B::class(&object.handle).size();
 
         let mut slots = self.slots.lock();
         let slot = match slots.iter().position(Option::is_none) {
@@ -178,8 +207,19 @@ impl Private {
     }
 
     pub(crate) fn free(&self, slot: usize) -> Result {
+        self.unmake(self.take(slot)?)
+    }
+
+    /// Takes the object out of a slot.
+    pub(crate) fn take(&self, slot: usize) -> Result<Object<B>> {
         let object = self.slots.lock().get_mut(slot).and_then(Option::take);
-        self.unmake(object.ok_or(ENOENT)?)
+        object.ok_or(ENOENT)
+    }
+
+    /// The name of the pool, as the driver has it.
+    pub(crate) fn name(&self, out: &mut Json<'_>) -> Result {
+        out.bytes("name", self.pool()?.name());
+        Ok(())
     }
 
     pub(crate) fn total(&self, out: &mut Json<'_>) -> Result {
@@ -219,7 +259,7 @@ impl Private {
         }
         let mut random = Pattern::new(seed);
         let mut buffer = KVVec::from_elem(0u8, max, GFP_KERNEL)?;
-        let mut live: [Option<Object>; STRESS_LIVE] = [const { None }; STRESS_LIVE];
+        let mut live: [Option<Object<B>>; STRESS_LIVE] = [const { None }; STRESS_LIVE];
         let (mut stored, mut refused, mut wrong) = (0, 0, 0);
 
         // The objects of the last rounds are checked and freed in rounds that make no new ones.
@@ -252,7 +292,7 @@ impl Private {
 }
 
 #[pinned_drop]
-impl PinnedDrop for Private {
+impl<B: Backend> PinnedDrop for Private<B> {
     fn drop(self: Pin<&mut Self>) {
         let this = self.project();
         let slots = core::mem::take(&mut *this.slots.lock());

@@ -120,10 +120,16 @@ counters! {
         creates,
         create_failures,
         destroys,
+        /// What was not freed when the last pool was destroyed, as the driver knows it.
+        bytes_left,
         /// Those that did not fail.
         mallocs,
+        /// Objects in memory that has to be mapped.
+        highmem,
         frees,
         reads_begun,
+        /// Reads through a slot of kmap_local.
+        reads_mapped,
         reads_ended,
         writes,
         written_bytes,
@@ -188,8 +194,9 @@ impl Stats {
         }
     }
 
-    pub(crate) fn destroyed(&self) {
+    pub(crate) fn destroyed(&self, bytes_left: usize) {
         self.since.destroys.count(true);
+        self.since.bytes_left.set(bytes_left);
     }
 
     pub(crate) fn malloc_begins(&self, size: usize, gfp: Gfp, context: Context) {
@@ -203,11 +210,13 @@ impl Stats {
         self.since.malloc_direct.count(context.is_direct_reclaim());
     }
 
-    pub(crate) fn malloc_ends(&self, result: Result<Class>) {
+    /// `result` is the size of the object's memory, and whether that is high memory.
+    pub(crate) fn malloc_ends(&self, result: Result<(Class, bool)>) {
         self.now.mallocs_inside.sub(1);
         match result {
-            Ok(class) => {
+            Ok((class, is_high)) => {
                 self.since.mallocs.add(1);
+                self.since.highmem.count(is_high);
                 self.classes[class.index()].add(1);
                 self.now.bytes.add(class.size());
                 self.since.live_max.raise(self.now.live.add(1));
@@ -227,8 +236,9 @@ impl Stats {
         self.since.free_atomic.count(context.is_atomic());
     }
 
-    pub(crate) fn read_begun(&self) {
+    pub(crate) fn read_begun(&self, mapped: bool) {
         self.since.reads_begun.add(1);
+        self.since.reads_mapped.count(mapped);
         self.now.reading.add(1);
     }
 

@@ -1,106 +1,114 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Wrong twins of the back end, which a harness must catch, to be chosen while it runs.
+//! Drivers whose functions can be replaced one by one, by those of a wrong twin.
 //!
-//! A variant is a line of [`VARIANTS`] that replaces one function of the driver, or some.
+//! A variant is a line of [`Backend::VARIANTS`] that replaces one function of the driver, or some. It
+//! is chosen while the module runs; one has to see to it that objects are freed by the variant that
+//! made them, where it matters.
 
-use crate::buckets::{BucketHandle, Buckets, Class, Pool};
-use crate::zpool::{Gfp, ZpoolDriver};
+use crate::{
+    buckets::Class,
+    zpool::{Gfp, ZpoolDriver},
+};
 use core::ptr::NonNull;
 use kernel::{
     alloc::NumaNode,
     ffi::c_int,
-    page::PAGE_SHIFT,
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
 };
 
-/// The functions of the driver. Those that are unsafe there have the same requirements here.
-pub(crate) struct Variant {
-    pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
-    pub(crate) create: fn(&CStr, Gfp) -> Result<KBox<Pool>>,
-    pub(crate) malloc: fn(&Pool, usize, Gfp, NumaNode) -> Result<BucketHandle>,
-    pub(crate) free: unsafe fn(&Pool, BucketHandle),
-    pub(crate) read_begin: unsafe fn(&Pool, &BucketHandle) -> NonNull<u8>,
-    pub(crate) read_end: unsafe fn(&Pool, &BucketHandle, NonNull<u8>),
-    pub(crate) write: unsafe fn(&Pool, &BucketHandle, NonNull<[u8]>),
-    pub(crate) total_pages: fn(&Pool) -> u64,
+/// A driver with wrong twins, which tells of its pools and objects what is counted.
+pub(crate) trait Backend:
+    ZpoolDriver<Pool = KBox<Self::Store>, Handle: Send> + 'static
+{
+    /// A pool of the driver.
+    type Store: Send + Sync + 'static;
+
+    /// Every variant. The first is [`Variant::RIGHT`], the one in use at the start.
+    const VARIANTS: &'static [Variant<Self>];
+
+    /// The name that the pool was made with, cut off if it was too long.
+    fn name(store: &Self::Store) -> &[u8];
+
+    /// The sum of the sizes of all memory that objects of the pool have.
+    fn bytes(store: &Self::Store) -> usize;
+
+    /// How much memory the object has.
+    fn class(handle: &Self::Handle) -> Class;
+
+    /// Whether the object is in memory that the kernel has to map before it can touch it.
+    fn is_high(_handle: &Self::Handle) -> bool {
+        false
+    }
+
+    /// How many objects of the pool had an address that breaks the driver's rules, since this was
+    /// last called.
+    fn take_misaligned(_store: &Self::Store) -> usize {
+        0
+    }
 }
 
-const RIGHT: Variant = Variant {
-    name: "none",
-    what: "nothing is wrong",
-    create: |name, gfp| Buckets::create(name, gfp),
-    malloc: |pool, size, gfp, nid| Buckets::malloc(pool, size, gfp, nid),
-    free: |pool, handle| {
-        // SAFETY: As the caller promised.
-        unsafe { Buckets::free(pool, handle) }
-    },
-    read_begin: |pool, handle| {
-        // SAFETY: As the caller promised.
-        unsafe { Buckets::read_begin(pool, handle) }
-    },
-    read_end: |pool, handle, object| {
-        // SAFETY: As the caller promised.
-        unsafe { Buckets::read_end(pool, handle, object) }
-    },
-    write: |pool, handle, source| {
-        // SAFETY: As the caller promised.
-        unsafe { Buckets::write(pool, handle, source) }
-    },
-    total_pages: |pool| Buckets::total_pages(pool),
-};
+/// The functions of the driver. Those that are unsafe there have the same requirements here.
+pub(crate) struct Variant<B: Backend + ?Sized> {
+    pub(crate) label: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) create: fn(&CStr, Gfp) -> Result<KBox<B::Store>>,
+    pub(crate) name: fn(&B::Store) -> &[u8],
+    pub(crate) malloc: fn(&B::Store, usize, Gfp, NumaNode) -> Result<B::Handle>,
+    pub(crate) free: unsafe fn(&B::Store, B::Handle),
+    pub(crate) read_begin: unsafe fn(&B::Store, &B::Handle) -> NonNull<u8>,
+    pub(crate) read_end: unsafe fn(&B::Store, &B::Handle, NonNull<u8>),
+    pub(crate) write: unsafe fn(&B::Store, &B::Handle, NonNull<[u8]>),
+    pub(crate) total_pages: fn(&B::Store) -> u64,
+}
 
-/// Every variant. The first is the one in use at the start.
-pub(crate) static VARIANTS: [Variant; 4] = [
-    RIGHT,
-    Variant {
-        name: "clamp",
-        what: "an object larger than a page gets a page",
-        malloc: clamped_malloc,
-        ..RIGHT
-    },
-    Variant {
-        name: "fail",
-        what: "malloc always returns the chosen error",
-        malloc: |_, _, _, _| Err(chosen_error()),
-        ..RIGHT
-    },
-    Variant {
-        name: "create_fail",
-        what: "create always fails",
-        create: |_, _| Err(chosen_error()),
-        ..RIGHT
-    },
-];
-
-/// The size of a bucket as the review of the thread's fourth version suggests it.
-fn clamped_malloc(pool: &Pool, size: usize, gfp: Gfp, nid: NumaNode) -> Result<BucketHandle> {
-    let shift = size
-        .next_power_of_two()
-        .trailing_zeros()
-        .max(6)
-        .min(PAGE_SHIFT as u32);
-    let class = Class::for_size(1 << shift)?;
-    pool.fill_bucket(class, gfp, nid)
+impl<B: Backend> Variant<B> {
+    /// The driver itself.
+    pub(crate) const RIGHT: Self = Self {
+        label: "none",
+        what: "nothing is wrong",
+        create: |name, gfp| B::create(name, gfp),
+        name: |store| B::name(store),
+        malloc: |store, size, gfp, nid| B::malloc(store, size, gfp, nid),
+        free: |store, handle| {
+            // SAFETY: As the caller promised.
+            unsafe { B::free(store, handle) }
+        },
+        read_begin: |store, handle| {
+            // SAFETY: As the caller promised.
+            unsafe { B::read_begin(store, handle) }
+        },
+        read_end: |store, handle, object| {
+            // SAFETY: As the caller promised.
+            unsafe { B::read_end(store, handle, object) }
+        },
+        write: |store, handle, source| {
+            // SAFETY: As the caller promised.
+            unsafe { B::write(store, handle, source) }
+        },
+        total_pages: |store| B::total_pages(store),
+    };
 }
 
 static CURRENT: Atomic<usize> = Atomic::new(0);
 static ERRNO: Atomic<c_int> = Atomic::new(0);
 
-fn chosen_error() -> Error {
+/// The error that a variant which fails returns.
+pub(crate) fn chosen_error() -> Error {
     Error::from_errno(ERRNO.load(Relaxed))
 }
 
-/// The variant in use.
-pub(crate) fn current() -> &'static Variant {
-    &VARIANTS[CURRENT.load(Relaxed)]
+/// The variant of `B` in use. A module has one driver.
+pub(crate) fn current<B: Backend>() -> &'static Variant<B> {
+    &B::VARIANTS[CURRENT.load(Relaxed)]
 }
 
-/// Chooses a variant by its name, and the error that it returns if it is one that fails.
-pub(crate) fn choose(name: &str, error: Error) -> Result {
-    let index = VARIANTS.iter().position(|variant| variant.name == name);
+/// Chooses a variant of `B` by its label, and the error that it returns if it is one that fails.
+pub(crate) fn choose<B: Backend>(label: &str, error: Error) -> Result {
+    let index = B::VARIANTS
+        .iter()
+        .position(|variant| variant.label == label);
     ERRNO.store(error.to_errno(), Relaxed);
     CURRENT.store(index.ok_or(ENOENT)?, Relaxed);
     Ok(())

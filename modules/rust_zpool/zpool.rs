@@ -24,6 +24,17 @@ use kernel::{
     types::{ForeignOwnable, Opaque},
 };
 
+/// C's `struct page`, which only C looks into.
+#[repr(C)]
+pub(crate) struct Page {
+    _opaque: [u8; 0],
+}
+
+extern "C" {
+    // `alloc_pages_node()`, which is a macro.
+    fn zpool_alloc_page(gfp: bindings::gfp_t, nid: c_int) -> *mut Page;
+}
+
 /// What an allocation on behalf of a caller may do: C's `gfp_t`.
 ///
 /// [`kernel::alloc::Flags`] is the same thing, but cannot be made from a number outside of the
@@ -35,6 +46,9 @@ pub(crate) struct Gfp(bindings::gfp_t);
 impl Gfp {
     /// For ordinary allocations of code that may sleep.
     pub(crate) const KERNEL: Self = Self(bindings::GFP_KERNEL);
+
+    /// For allocations of code that must not sleep.
+    pub(crate) const ATOMIC: Self = Self(bindings::GFP_ATOMIC);
 
     /// The number that C knows the flags by.
     pub(crate) fn as_raw(self) -> u32 {
@@ -66,6 +80,33 @@ impl Gfp {
             )
         };
         NonNull::new(memory.cast()).ok_or(AllocError)
+    }
+
+    /// Allocates memory for `layout`, which must not be of size zero, with `vmalloc`.
+    ///
+    /// The memory is valid for `layout` until it is given to [`Vmalloc::free`].
+    ///
+    /// [`Vmalloc::free`]: kernel::alloc::Allocator::free
+    pub(crate) fn vmalloc(self, layout: Layout, nid: NumaNode) -> Result<NonNull<u8>, AllocError> {
+        // This is what `Vmalloc::alloc` calls too.
+        //
+        // SAFETY: The function takes a null pointer, and then allocates.
+        let memory = unsafe {
+            bindings::vrealloc_node_align(
+                ptr::null(),
+                layout.size(),
+                layout.align(),
+                self.0,
+                raw_node(nid),
+            )
+        };
+        NonNull::new(memory.cast()).ok_or(AllocError)
+    }
+
+    /// Allocates a page, with one reference.
+    pub(crate) fn page(self, nid: NumaNode) -> Result<NonNull<Page>, AllocError> {
+        // SAFETY: Any flags will do; a node that is none means any.
+        NonNull::new(unsafe { zpool_alloc_page(self.0, raw_node(nid)) }).ok_or(AllocError)
     }
 
     /// Moves `value` into memory that is allocated with these flags.
@@ -456,23 +497,25 @@ impl<T: ZpoolDriver> Registration<T> {
     ///
     /// Pools can be made before this returns. Each of them holds a reference to `owner`, so that
     /// the module cannot be unloaded, and its exit function does not run, while there is one.
+    /// `None` stands for code that is never unloaded.
     ///
     /// Fails with `EEXIST` when the name is taken.
     ///
     /// # Safety
     ///
     /// The registration must be dropped in the exit function of `owner` and nowhere else: pools
-    /// use it. It follows that nothing in the init function may fail after this has succeeded.
+    /// use it. It follows that nothing in the init function may fail after this has succeeded, and
+    /// that without an owner the registration must never be dropped.
     pub(crate) unsafe fn register(
         name: &'static CStr,
-        owner: &'static ThisModule,
+        owner: Option<&'static ThisModule>,
     ) -> impl PinInit<Self, Error> {
         // INVARIANT: If the initializer succeeds, then `backend` is registered.
         try_pin_init!(Self {
             backend <- Opaque::try_ffi_init(move |slot: *mut bindings::zswap_backend| {
                 let backend = bindings::zswap_backend {
                     name: name.as_char_ptr(),
-                    owner: owner.as_ptr(),
+                    owner: owner.map_or(ptr::null_mut(), ThisModule::as_ptr),
                     ops: Adapter::<T>::TABLE,
                     list: bindings::list_head::default(),
                 };
