@@ -7,14 +7,39 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
+        lock::{mutex::MutexBackend, Guard},
         new_mutex, Mutex,
     },
 };
+
+extern "C" {
+    fn shrinker_press(took: *mut usize) -> bool;
+}
+
+/// Has this task reclaim memory: takes all there is, and then one page more. How many pages it took
+/// before it had to reclaim, and whether the last one was found. All of them are given back.
+fn press() -> (usize, bool) {
+    let mut took = 0;
+    // SAFETY: It writes one number to where it is told to, which is ours.
+    let found = unsafe { shrinker_press(&mut took) };
+    (took, found)
+}
 
 /// An object of the cache: one page, and a small allocation that holds it.
 struct Object {
     _page: Page,
     next: Option<KBox<Object>>,
+}
+
+impl Object {
+    /// A new object. Allocates memory, and so may reclaim.
+    fn new() -> Result<KBox<Self>> {
+        let object = Object {
+            _page: Page::alloc_page(GFP_KERNEL)?,
+            next: None,
+        };
+        Ok(KBox::new(object, GFP_KERNEL)?)
+    }
 }
 
 /// A stack of objects.
@@ -69,32 +94,56 @@ impl Cache {
     }
 
     /// Adds `count` objects. Each is allocated before the lock is taken, because the allocation may
-    /// reclaim and so come back to [`Cache::evict`].
+    /// reclaim and so come back to the callbacks.
     pub(crate) fn populate(&self, count: usize) -> Result {
         for _ in 0..count {
-            let object = KBox::new(
-                Object {
-                    _page: Page::alloc_page(GFP_KERNEL)?,
-                    next: None,
-                },
-                GFP_KERNEL,
-            )?;
-
-            let mut objects = self.objects.lock();
-            objects.push(object);
-            self.len.store(self.len() + 1, Relaxed);
+            let object = Object::new()?;
+            self.add(&mut self.objects.lock(), object);
         }
         Ok(())
+    }
+
+    /// Adds `count` objects, which are allocated with the lock held.
+    ///
+    /// This is right as long as no callback waits for the lock: with [`Cache::evict`] it is, with
+    /// [`Cache::evict_waiting`] the task would wait for itself.
+    pub(crate) fn populate_locked(&self, count: usize) -> Result {
+        let mut objects = self.objects.lock();
+        for _ in 0..count {
+            self.add(&mut objects, Object::new()?);
+        }
+        Ok(())
+    }
+
+    fn add(&self, objects: &mut Stack, object: KBox<Object>) {
+        objects.push(object);
+        self.len.store(self.len() + 1, Relaxed);
+    }
+
+    /// Has this task reclaim memory, with the lock held if `locked`; see [`press`].
+    pub(crate) fn press(&self, locked: bool) -> (usize, bool) {
+        let objects = locked.then(|| self.objects.lock());
+        let pressed = press();
+        drop(objects);
+        pressed
     }
 
     /// Frees up to `count` objects and returns how many they were; [`None`] when the lock is taken.
     ///
     /// Never waits, so that it may be called with any lock held.
     pub(crate) fn evict(&self, count: usize) -> Option<usize> {
+        Some(self.evict_from(self.objects.try_lock()?, count))
+    }
+
+    /// The same, but waits for the lock. Nobody may allocate while holding it, then.
+    pub(crate) fn evict_waiting(&self, count: usize) -> usize {
+        self.evict_from(self.objects.lock(), count)
+    }
+
+    fn evict_from(&self, mut objects: Guard<'_, Stack, MutexBackend>, count: usize) -> usize {
         let mut evicted = Stack::new();
         let mut freed = 0;
 
-        let mut objects = self.objects.try_lock()?;
         while freed < count {
             let Some(object) = objects.pop() else { break };
             evicted.push(object);
@@ -105,7 +154,7 @@ impl Cache {
 
         // The pages go back here, outside of the lock.
         drop(evicted);
-        Some(freed)
+        freed
     }
 
     /// Frees all objects and returns how many they were.

@@ -9,7 +9,12 @@
 //! | `unregister` | unregisters it; `ENODEV` when there is none |
 //! | `abandon NAME TIMES` | makes a shrinker and drops it without registering it, TIMES times |
 //! | `forget NAME TIMES` | the same, but loses the memory |
+//! | `free_data` | frees the private data and leaves the shrinker registered: wrong |
+//! | `leak` | loses the registration, so that the module can be unloaded under it: wrong |
 //! | `populate N` | adds N objects, a page each |
+//! | `populate_locked N` | the same, and allocates them with the cache's lock held |
+//! | `press` | takes memory until this task has to reclaim, and gives it back |
+//! | `press_locked` | the same, with the cache's lock held |
 //! | `drain` | frees all objects |
 //! | `counters` | what the callbacks saw |
 //! | `reset` | sets the counters to 0 |
@@ -24,10 +29,11 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{Atomic, Relaxed},
-        new_mutex, Arc, ArcBorrow, Mutex,
+        new_mutex, Arc, Mutex,
     },
 };
 
+mod attached;
 mod cache;
 #[path = "../common/json.rs"]
 mod json;
@@ -39,13 +45,11 @@ mod shrinker;
 mod stats;
 mod variants;
 
+use attached::Attached;
 use cache::Cache;
 use json::Json;
 use ops::{Args, Operations};
-use shrinker::{
-    CountObjects, ScanControl, ScanObjects, ShrinkControl, Shrinker, ShrinkerBuilder,
-    ShrinkerRegistration,
-};
+use shrinker::{CountObjects, ScanControl, ScanObjects, ShrinkControl, Shrinker, ShrinkerBuilder};
 use stats::{Caller, Stats};
 use variants::{Variant, VARIANTS};
 
@@ -74,19 +78,26 @@ impl Shared {
     }
 }
 
+/// The private data of one registration, which nobody but its callbacks refers to.
+struct Private {
+    shared: Arc<Shared>,
+}
+
 struct PageShrinker;
 
 impl Shrinker for PageShrinker {
-    type Ptr = Arc<Shared>;
+    type Ptr = KBox<Private>;
 
-    fn count_objects(shared: ArcBorrow<'_, Shared>, sc: ShrinkControl<'_>) -> CountObjects {
+    fn count_objects(private: &Private, sc: ShrinkControl<'_>) -> CountObjects {
+        let shared = &*private.shared;
         shared
             .stats
             .counted(&Caller::current(), sc.reclaim_fs_allowed());
         (shared.variant().count)(shared.cache.len())
     }
 
-    fn scan_objects(shared: ArcBorrow<'_, Shared>, mut sc: ScanControl<'_>) -> ScanObjects {
+    fn scan_objects(private: &Private, mut sc: ScanControl<'_>) -> ScanObjects {
+        let shared = &*private.shared;
         shared
             .stats
             .scanning(&Caller::current(), sc.reclaim_fs_allowed(), sc.nr_to_scan());
@@ -102,21 +113,33 @@ struct Control {
     shared: Arc<Shared>,
     /// No callback waits for this lock, so that a shrinker may be dropped under it.
     #[pin]
-    registration: Mutex<Option<ShrinkerRegistration<PageShrinker>>>,
+    attached: Mutex<Option<Attached>>,
 }
 
 impl Control {
     fn register(&self, builder: ShrinkerBuilder) -> Result {
-        let mut registration = self.registration.lock();
-        if registration.is_some() {
+        let shared = self.shared.clone();
+        let private = KBox::new(Private { shared }, GFP_KERNEL)?;
+        let mut attached = self.attached.lock();
+        if attached.is_some() {
             return Err(EBUSY);
         }
-        *registration = Some(builder.register(self.shared.clone()));
+        *attached = Some(Attached::new(builder.register(private)));
         Ok(())
     }
 
     fn unregister(&self) -> Result {
-        self.registration.lock().take().map(drop).ok_or(ENODEV)
+        self.attached.lock().take().map(drop).ok_or(ENODEV)
+    }
+
+    fn free_data(&self) -> Result {
+        let attached: &mut Option<Attached> = &mut self.attached.lock();
+        attached.as_mut().ok_or(ENODEV)?.free_data()
+    }
+
+    fn leak(&self) -> Result {
+        let attached = self.attached.lock().take();
+        attached.map(core::mem::forget).ok_or(ENODEV)
     }
 
     fn set_variant(&self, name: &str) -> Result {
@@ -125,15 +148,26 @@ impl Control {
         Ok(())
     }
 
-    fn populate(&self, count: usize, out: &mut Json<'_>) -> Result {
-        let result = self.shared.cache.populate(count);
-        out.usize("objects", self.shared.cache.len());
+    fn populate(&self, locked: bool, count: usize, out: &mut Json<'_>) -> Result {
+        let cache = &self.shared.cache;
+        let result = if locked {
+            cache.populate_locked(count)
+        } else {
+            cache.populate(count)
+        };
+        out.usize("objects", cache.len());
         result
+    }
+
+    fn press(&self, locked: bool, out: &mut Json<'_>) -> Result {
+        let (took, found) = self.shared.cache.press(locked);
+        out.usize("took", took).bool("found", found);
+        Ok(())
     }
 
     fn show_counters(&self, out: &mut Json<'_>) {
         out.usize("objects", self.shared.cache.len())
-            .bool("registered", self.registration.lock().is_some())
+            .bool("registered", self.attached.lock().is_some())
             .str("variant", self.shared.variant().name);
         self.shared.stats.show(out);
     }
@@ -153,7 +187,12 @@ impl Operations for Control {
             "unregister" => self.unregister(),
             "abandon" => each_builder(args, drop),
             "forget" => each_builder(args, core::mem::forget),
-            "populate" => self.populate(args.usize()?, out),
+            "free_data" => self.free_data(),
+            "leak" => self.leak(),
+            "populate" => self.populate(false, args.usize()?, out),
+            "populate_locked" => self.populate(true, args.usize()?, out),
+            "press" => self.press(false, out),
+            "press_locked" => self.press(true, out),
             "drain" => {
                 out.usize("freed", self.shared.cache.drain());
                 Ok(())
@@ -229,7 +268,7 @@ impl kernel::Module for Module {
         let control = Arc::pin_init(
             pin_init!(Control {
                 shared,
-                registration <- new_mutex!(None, "rust_shrinker::registration"),
+                attached <- new_mutex!(None, "rust_shrinker::attached"),
             }),
             GFP_KERNEL,
         )?;

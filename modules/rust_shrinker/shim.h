@@ -14,5 +14,6 @@ struct shrinker_caller {
 };
 
 void shrinker_caller_get(struct shrinker_caller *caller);
+bool shrinker_press(size_t *took);
 
 #endif /* RUST_SHRINKER_SHIM_H */

@@ -193,6 +193,11 @@ unsafe impl<T: Shrinker> Send for ShrinkerRegistration<T> where T::Ptr: Send {}
 unsafe impl<T: Shrinker> Sync for ShrinkerRegistration<T> {}
 
 impl<T: Shrinker> ShrinkerRegistration<T> {
+    /// The C side's pointer.
+    pub fn as_raw(&self) -> *mut bindings::shrinker {
+        self.shrinker.as_ptr()
+    }
+
     /// The private data, which the callbacks may use at the same time.
     pub fn private_data(&self) -> <T::Ptr as ForeignOwnable>::Borrowed<'_> {
         // SAFETY: By the type invariants the shrinker is valid; the field does not change while it

@@ -20,7 +20,7 @@ pub(crate) struct Variant {
 }
 
 /// All variants. The first is the right one, which a module starts with.
-pub(crate) const VARIANTS: [Variant; 5] = [
+pub(crate) const VARIANTS: [Variant; 6] = [
     Variant {
         name: "none",
         count: CountObjects::from_count,
@@ -49,6 +49,12 @@ pub(crate) const VARIANTS: [Variant; 5] = [
         name: "scan_stop",
         count: CountObjects::from_count,
         scan: |_cache, _sc| ScanObjects::STOP,
+    },
+    // Waits in reclaim for a lock under which others allocate.
+    Variant {
+        name: "scan_waits",
+        count: CountObjects::from_count,
+        scan: |cache, sc| ScanObjects::from_count(cache.evict_waiting(sc.nr_to_scan())),
     },
 ];
 
