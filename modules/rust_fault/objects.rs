@@ -34,7 +34,7 @@ extern "C" {
 
 type Bytes = [u8; SIZE];
 
-/// Makes the cache one of its own: without it, it could share another's.
+/// Makes a cache one of its own: without a constructor it could share another's.
 extern "C" fn construct(_object: *mut c_void) {}
 
 /// A cache of objects.
@@ -45,19 +45,19 @@ extern "C" fn construct(_object: *mut c_void) {}
 struct Cache(NonNull<bindings::kmem_cache>);
 
 impl Cache {
-    fn new(name: &CStr, flags: bindings::slab_flags_t) -> Result<Self> {
-        let mut args = bindings::kmem_cache_args {
-            ctor: Some(construct),
-            ..Default::default()
-        };
-        // SAFETY: The name is static where this is called; `args` are read during the call.
+    /// A cache that is checked, or one that only is not merged with another's.
+    fn new(name: &CStr, checked: bool) -> Result<Self> {
+        let mut args = bindings::kmem_cache_args::default();
+        let mut flags = 0;
+        if checked {
+            // SAFETY: Returns a constant.
+            flags = unsafe { shim_slab_debug_flags() };
+        } else {
+            args.ctor = Some(construct);
+        }
+        // SAFETY: The name is copied, `args` are read during the call.
         let cache = unsafe {
-            bindings::__kmem_cache_create_args(
-                name.as_char_ptr(),
-                SIZE as c_uint,
-                &mut args,
-                flags,
-            )
+            bindings::__kmem_cache_create_args(name.as_char_ptr(), SIZE as c_uint, &mut args, flags)
         };
         // INVARIANT: The cache was just made.
         NonNull::new(cache).map(Self).ok_or(ENOMEM)
@@ -89,7 +89,7 @@ impl Cache {
 }
 
 /// Who watches an object.
-enum From {
+enum Source {
     /// Nobody, or KASAN: an object of `kmalloc`.
     Kmalloc,
     /// KFENCE.
@@ -98,15 +98,16 @@ enum From {
     Slub(Cache),
 }
 
-impl From {
+impl Source {
     fn new(args: &mut Args<'_>) -> Result<Self> {
         match args.maybe() {
-            None => Ok(From::Kmalloc),
-            Some("kfence") => Ok(From::Kfence),
+            None => Ok(Source::Kmalloc),
+            Some("kfence") => Ok(Source::Kfence),
             Some("slub") => {
-                // SAFETY: Returns a constant.
-                let flags = unsafe { shim_slab_debug_flags() };
-                Ok(From::Slub(Cache::new(c"rust_fault_checked", flags)?))
+                let cache = Cache::new(c"rust_fault_checked", true)?;
+                // So that the slab outlives the object that the fault is about.
+                black_box(cache.allocate()?);
+                Ok(Source::Slub(cache))
             }
             Some(_) => Err(EINVAL),
         }
@@ -114,21 +115,23 @@ impl From {
 
     fn allocate(&self) -> Result<*mut u8> {
         match self {
-            From::Kmalloc => kmalloc(),
-            From::Kfence => guarded(),
-            From::Slub(cache) => cache.allocate(),
+            Source::Kmalloc => kmalloc(),
+            Source::Kfence => guarded(),
+            Source::Slub(cache) => cache.allocate(),
         }
     }
 
     /// # Safety
     ///
-    /// `object` must have come from [`From::allocate`] of the same value, and be in use.
+    /// `object` must have come from [`Source::allocate`] of the same value, and be in use.
     unsafe fn free(&self, object: *mut u8) {
         match self {
             // SAFETY: By the requirements of this function it is `KBox`'s memory.
-            From::Kmalloc | From::Kfence => drop(unsafe { KBox::from_raw(object.cast::<Bytes>()) }),
+            Source::Kmalloc | Source::Kfence => {
+                drop(unsafe { KBox::from_raw(object.cast::<Bytes>()) })
+            }
             // SAFETY: By the requirements of this function.
-            From::Slub(cache) => unsafe { cache.free(object) },
+            Source::Slub(cache) => unsafe { cache.free(object) },
         }
     }
 }
@@ -155,30 +158,30 @@ fn guarded() -> Result<*mut u8> {
 
 #[inline(never)]
 pub(crate) fn slab_out_of_bounds(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-    let from = From::new(args)?;
-    let object = from.allocate()?;
+    let source = Source::new(args)?;
+    let object = source.allocate()?;
     // KFENCE puts an object at the beginning or at the end of its page; the page next to that is
     // the one that nobody can touch.
-    let outside = match from {
-        From::Kfence if object.addr() % PAGE_SIZE == 0 => object.wrapping_sub(1),
+    let outside = match source {
+        Source::Kfence if object.addr() % PAGE_SIZE == 0 => object.wrapping_sub(1),
         _ => object.wrapping_add(SIZE),
     };
     // SAFETY: None: this is the fault.
     unsafe { ptr::write_volatile(outside, 0x5a) };
     // SAFETY: Allocated above, and not freed since.
-    unsafe { from.free(object) };
+    unsafe { source.free(object) };
     out.bool("written", true);
     Ok(())
 }
 
 #[inline(never)]
 pub(crate) fn use_after_free(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-    let from = From::new(args)?;
-    let object = from.allocate()?;
+    let source = Source::new(args)?;
+    let object = source.allocate()?;
     // SAFETY: Allocated above, and not freed since.
-    unsafe { from.free(object) };
+    unsafe { source.free(object) };
     let inside = object.wrapping_add(SIZE / 2);
-    if let From::Slub(cache) = from {
+    if let Source::Slub(cache) = source {
         // SLUB looks at a free object when it gives it away again.
         // SAFETY: None: this is the fault.
         unsafe { ptr::write_volatile(inside, 0x5a) };
@@ -194,12 +197,12 @@ pub(crate) fn use_after_free(args: &mut Args<'_>, out: &mut Json<'_>) -> Result 
 
 #[inline(never)]
 pub(crate) fn double_free(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-    let from = From::new(args)?;
-    let object = from.allocate()?;
+    let source = Source::new(args)?;
+    let object = source.allocate()?;
     // SAFETY: Allocated above, and not freed since.
-    unsafe { from.free(object) };
+    unsafe { source.free(object) };
     // SAFETY: None: this is the fault.
-    unsafe { from.free(black_box(object)) };
+    unsafe { source.free(black_box(object)) };
     out.bool("freed", true);
     Ok(())
 }
@@ -219,7 +222,7 @@ pub(crate) fn cache_destroyed_with_live_objects(
     _args: &mut Args<'_>,
     out: &mut Json<'_>,
 ) -> Result {
-    let cache = Cache::new(c"rust_fault_objects", 0)?;
+    let cache = Cache::new(c"rust_fault_objects", false)?;
     black_box(cache.allocate()?);
     cache.destroy();
     out.bool("destroyed", true);

@@ -22,9 +22,11 @@
 //! | `warn`, `bug`, `rust_panic` | a warning, a `BUG()`, an index that is out of bounds |
 //! | `lock_inversion` | takes two mutexes in one order, then in the other |
 //! | `sleep_in_atomic` | makes an allocation that may sleep under a spinlock |
-//! | `schedule_in_atomic` | sleeps under a spinlock |
+//! | `schedule_in_atomic` | sleeps with preemption disabled |
+//! | `unlock_unlocked` | unlocks a spinlock that is not locked |
 //! | `soft_lockup MS` | keeps a processor busy under a spinlock |
-//! | `rcu_stall MS [expedited]` | the same in an RCU read-side section that somebody waits for |
+//! | `rcu_stall MS` | the same in an RCU read-side section that somebody waits for |
+//! | `rcu_wait` | waits for RCU readers, in a hurry: no fault, unless one stalls |
 //! | `hung_task MS` | sleeps uninterruptibly |
 //! | `oom [PAGES]` | allocates pages until it is killed |
 //! | `allocation_failure` | allocates the largest blocks until there are no more |
@@ -57,7 +59,7 @@ module! {
 
 type Plant = fn(args: &mut Args<'_>, out: &mut Json<'_>) -> Result;
 
-const FAULTS: [(&str, Plant); 22] = [
+const FAULTS: [(&str, Plant); 24] = [
     ("slab_out_of_bounds", objects::slab_out_of_bounds),
     ("use_after_free", objects::use_after_free),
     ("double_free", objects::double_free),
@@ -80,8 +82,10 @@ const FAULTS: [(&str, Plant); 22] = [
     ("lock_inversion", tasks::lock_inversion),
     ("sleep_in_atomic", tasks::sleep_in_atomic),
     ("schedule_in_atomic", tasks::schedule_in_atomic),
+    ("unlock_unlocked", tasks::unlock_unlocked),
     ("soft_lockup", tasks::soft_lockup),
     ("rcu_stall", tasks::rcu_stall),
+    ("rcu_wait", tasks::rcu_wait),
     ("hung_task", tasks::hung_task),
 ];
 

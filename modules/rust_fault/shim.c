@@ -5,6 +5,7 @@
 
 #include <linux/bug.h>
 #include <linux/kfence.h>
+#include <linux/preempt.h>
 #include <linux/slab.h>
 
 #include "../common/ops.c"
@@ -14,6 +15,11 @@
 noinline void shim_bug(void)
 {
 	BUG();
+}
+
+void shim_preempt_disable(void)
+{
+	preempt_disable();
 }
 
 bool shim_is_kfence_address(const void *addr)

@@ -5,6 +5,7 @@
 #include <linux/types.h>
 
 void shim_bug(void);
+void shim_preempt_disable(void);
 bool shim_is_kfence_address(const void *addr);
 slab_flags_t shim_slab_debug_flags(void);
 

@@ -11,6 +11,10 @@ use kernel::{
     time::{delay::fsleep, Delta, Instant, Monotonic},
 };
 
+extern "C" {
+    fn shim_preempt_disable();
+}
+
 #[pin_data]
 struct Mutexes {
     #[pin]
@@ -56,11 +60,26 @@ pub(crate) fn sleep_in_atomic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Resul
 
 #[inline(never)]
 pub(crate) fn schedule_in_atomic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-    let lock = spinlock()?;
-    let guard = lock.lock();
+    // SAFETY: None: this is the fault. There is no counterpart: the scheduler, when it complains,
+    // makes the count what it should be.
+    unsafe { shim_preempt_disable() };
     fsleep(Delta::from_millis(1));
-    drop(guard);
     out.bool("slept", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn unlock_unlocked(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let lock = spinlock()?;
+    drop(lock.lock());
+    let raw: *const SpinLock<()> = &*lock;
+    // SAFETY: A lock begins with C's. That it is not locked is the fault. Unlocking enables
+    // preemption, once more than it was disabled but for the first call.
+    unsafe {
+        shim_preempt_disable();
+        bindings::spin_unlock(raw.cast_mut().cast());
+    }
+    out.bool("unlocked", true);
     Ok(())
 }
 
@@ -70,12 +89,17 @@ fn duration(args: &mut Args<'_>) -> Result<Delta> {
     Ok(Delta::from_millis(ms.into()))
 }
 
+/// How often to do nothing between two looks at the clock, where nobody should be met.
+const TURNS: usize = 1000;
+
 /// Does nothing for long.
 #[inline(always)]
 fn busy(long: Delta) {
     let begun = Instant::<Monotonic>::now();
     while begun.elapsed() < long {
-        spin_loop();
+        for _ in 0..TURNS {
+            spin_loop();
+        }
     }
 }
 
@@ -93,23 +117,21 @@ pub(crate) fn soft_lockup(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
 #[inline(never)]
 pub(crate) fn rcu_stall(args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
     let long = duration(args)?;
-    let expedited = match args.maybe() {
-        None => false,
-        Some("expedited") => true,
-        Some(_) => return Err(EINVAL),
-    };
     let guard = rcu::read_lock();
     // Somebody has to wait for the end of this section.
-    if expedited {
-        // SAFETY: Can be called from anywhere.
-        unsafe { bindings::start_poll_synchronize_rcu_expedited() };
-    } else {
-        // SAFETY: Can be called from anywhere.
-        unsafe { bindings::start_poll_synchronize_rcu() };
-    }
+    // SAFETY: Can be called from anywhere.
+    unsafe { bindings::start_poll_synchronize_rcu() };
     busy(long);
     drop(guard);
     out.bool("stalled", true);
+    Ok(())
+}
+
+#[inline(never)]
+pub(crate) fn rcu_wait(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    // SAFETY: Operations run in process context, outside of read-side sections.
+    unsafe { bindings::synchronize_rcu_expedited() };
+    out.bool("waited", true);
     Ok(())
 }
 
