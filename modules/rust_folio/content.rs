@@ -36,7 +36,7 @@ impl Content {
     }
 
     /// How many of `bytes`, which begin at `offset`, are not what they should be.
-    fn differing(self, offset: usize, bytes: &[u8]) -> usize {
+    pub(crate) fn differing(self, offset: usize, bytes: &[u8]) -> usize {
         let expected = (offset..).map(|at| self.byte(at));
         bytes
             .iter()

@@ -24,6 +24,8 @@ mod shim {
         pub(super) fn shim_folio_trylock(folio: *mut folio) -> bool;
         pub(super) fn shim_kmap_local_folio(folio: *mut folio, offset: usize) -> *mut c_void;
         pub(super) fn shim_kunmap_local(addr: *const c_void);
+        pub(super) fn shim_kmap_folio(folio: *mut folio, offset: usize) -> *mut c_void;
+        pub(super) fn shim_kunmap_folio(folio: *mut folio, offset: usize);
     }
 }
 
@@ -61,10 +63,12 @@ pub(crate) enum Call {
     Unlock,
     Map,
     Unmap,
+    MapGlobal,
+    UnmapGlobal,
 }
 
 /// All of them, under the names that answers use.
-pub(crate) const CALLS: [(Call, &str); 7] = [
+pub(crate) const CALLS: [(Call, &str); 9] = [
     (Call::Alloc, "allocs"),
     (Call::Get, "gets"),
     (Call::Put, "puts"),
@@ -72,6 +76,8 @@ pub(crate) const CALLS: [(Call, &str); 7] = [
     (Call::Unlock, "unlocks"),
     (Call::Map, "maps"),
     (Call::Unmap, "unmaps"),
+    (Call::MapGlobal, "global_maps"),
+    (Call::UnmapGlobal, "global_unmaps"),
 ];
 
 static COUNTS: [Atomic<usize>; CALLS.len()] = [const { Atomic::new(0) }; CALLS.len()];
@@ -165,4 +171,23 @@ pub(crate) unsafe fn kunmap_local(addr: *const c_void) {
     Call::Unmap.count();
     // SAFETY: By the requirements of this function.
     unsafe { shim::shim_kunmap_local(addr) };
+}
+
+/// # Safety
+///
+/// `folio` must be a folio with a reference, and `offset` less than its size. May sleep. What is
+/// mapped must be unmapped by [`kunmap_folio`] once, by any task.
+pub(crate) unsafe fn kmap_folio(folio: *mut folio, offset: usize) -> *mut c_void {
+    Call::MapGlobal.count();
+    // SAFETY: By the requirements of this function.
+    unsafe { shim::shim_kmap_folio(folio, offset) }
+}
+
+/// # Safety
+///
+/// The caller must give up a mapping that [`kmap_folio`] made of this folio at this offset.
+pub(crate) unsafe fn kunmap_folio(folio: *mut folio, offset: usize) {
+    Call::UnmapGlobal.count();
+    // SAFETY: By the requirements of this function.
+    unsafe { shim::shim_kunmap_folio(folio, offset) };
 }

@@ -7,9 +7,10 @@ use crate::{
     folio::{FolioInfo, Gfp, UniqueFolio},
     helpers::CALLS,
     json::Json,
-    kmap,
+    kmap, kmap_operations,
     ops::{Args, Operations},
     slots::Slots,
+    trace::{kmap_depth, Place},
     variants::{Variant, VARIANTS},
 };
 use kernel::{
@@ -28,11 +29,8 @@ const READ_MAX: usize = 1024;
 /// The longest that `write` takes, the size of the largest folio.
 const WRITE_MAX: usize = PAGE_SIZE << bindings::MAX_PAGE_ORDER;
 
-#[allow(improper_ctypes)]
 extern "C" {
-    fn shim_direct_address(folio: *const bindings::folio, offset: usize) -> *const u8;
-    fn shim_in_kmap_fixmap(addr: *const u8) -> bool;
-    fn shim_kmap_depth() -> c_int;
+    fn shim_kmap_most() -> c_uint;
 }
 
 /// What operations work on.
@@ -73,6 +71,17 @@ impl Operations for State {
             "copy" => self.copy(args, out),
             "refs" => self.refs(args, out),
             "lock" => self.lock(args, out),
+            "force" => self.with_folios(|_| kmap_operations::force(args)),
+            "nest" => self.with_folios(|folios| kmap_operations::nest(folios, args, out)),
+            "play" => self.play(args, out),
+            "beside" => self.with_folios(|folios| kmap_operations::beside(folios, args, out)),
+            "alias" => self.with_folios(|folios| {
+                kmap_operations::alias(folios.get_mut(args.usize()?)?, args, out)
+            }),
+            "walk" => {
+                self.with_folios(|folios| kmap_operations::walk(folios.get(args.usize()?)?, out))
+            }
+            "unmap_stray" => self.with_folios(|folios| kmap_operations::unmap_stray(folios, args)),
             "counters" => self.counters(out),
             "variant" => self.set_variant(args, out),
             _ => Err(ENOENT),
@@ -92,13 +101,25 @@ impl State {
         Ok(())
     }
 
+    fn with_folios(&self, f: impl FnOnce(&mut Slots) -> Result) -> Result {
+        f(&mut self.folios.lock())
+    }
+
+    fn play(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+        let variant = self.variant();
+        self.with_folios(|folios| kmap_operations::play_with(folios, variant, args, out))
+    }
+
     fn info(&self, out: &mut Json<'_>) -> Result {
         out.usize("page_size", PAGE_SIZE)
             .usize("max_order", bindings::MAX_PAGE_ORDER as usize)
             .usize("bits", usize::BITS as usize)
             .bool("highmem", cfg!(CONFIG_HIGHMEM))
             .bool("kmap_local", cfg!(CONFIG_KMAP_LOCAL))
+            .bool("kmap_debug", cfg!(CONFIG_DEBUG_KMAP_LOCAL))
             .bool("force_map", cfg!(CONFIG_DEBUG_KMAP_LOCAL_FORCE_MAP))
+            // SAFETY: Only gives a constant.
+            .u64("kmap_most", unsafe { shim_kmap_most() }.into())
             .str("variant", self.variant().name())
             .object("variants", |known| {
                 for (name, _) in VARIANTS {
@@ -325,12 +346,6 @@ fn copy_common(from: &[u8], to: &mut [u8]) -> usize {
     len
 }
 
-/// The slots of `kmap_local` that the current task holds.
-fn kmap_depth() -> i64 {
-    // SAFETY: Looks at the current task and nothing else.
-    i64::from(unsafe { shim_kmap_depth() })
-}
-
 /// Adds what there is to see of a folio.
 fn describe(folio: &FolioInfo, out: &mut Json<'_>) {
     out.usize("size", folio.size())
@@ -339,33 +354,4 @@ fn describe(folio: &FolioInfo, out: &mut Json<'_>) {
         .i64("refcount", folio.ref_count().into())
         .bool("locked", folio.is_locked())
         .bool("uptodate", folio.is_uptodate());
-}
-
-/// Where a mapping is, without its address.
-struct Place {
-    len: usize,
-    direct: bool,
-    fixmap: bool,
-    depth: i64,
-}
-
-impl Place {
-    /// To be asked while `bytes` are mapped.
-    fn of(folio: &UniqueFolio, offset: usize, bytes: &[u8]) -> Self {
-        // SAFETY: The folio is borrowed, and has a reference.
-        let direct = unsafe { shim_direct_address(folio.as_ptr(), offset) };
-        Self {
-            len: bytes.len(),
-            direct: bytes.as_ptr() == direct,
-            // SAFETY: Only compares the address.
-            fixmap: unsafe { shim_in_kmap_fixmap(bytes.as_ptr()) },
-            depth: kmap_depth(),
-        }
-    }
-
-    fn describe(&self, out: &mut Json<'_>) {
-        out.bool("direct", self.direct)
-            .bool("fixmap", self.fixmap)
-            .i64("kmap_depth", self.depth);
-    }
 }

@@ -2,7 +2,8 @@
 
 //! Folios, driven from a file in debugfs.
 //!
-//! The abstraction is `folio.rs` and `kmap.rs`; all else is here to drive it. Operations:
+//! The abstraction is `folio.rs`, `kmap.rs` and `deferred.rs`; `guards.rs` has what they are compared
+//! with. All else is here to drive them. Operations:
 //!
 //! | operation | what it does and answers |
 //! |---|---|
@@ -19,24 +20,39 @@
 //! | `copy FROM TO guards\|closures` | copies a folio, both mapped at once |
 //! | `refs SLOT N` | clones N references, then drops them |
 //! | `lock SLOT` | takes the lock, and tries to take it again |
+//! | `force on\|off` | has `kmap_local` really map in a kernel without highmem that can |
+//! | `nest closures\|guards SEED SLOT...` | maps folios above each other, and looks at all of them |
+//! | `play local\|global\|deferred STEP...` | makes and drops guards in any order (`play.rs`) |
+//! | `beside SLOT SEED SLOT SEED ROUNDS` | two tasks on one CPU map and sleep |
+//! | `alias SLOT OFFSET LEN SEED` | writes through one mapping, reads through two others |
+//! | `walk SLOT` | how many mappings it takes to see a folio |
+//! | `unmap_stray user\|SLOT` | `kunmap_local()` of an address that is no mapping |
 //! | `counters` | calls of C since the module was loaded |
 //! | `variant NAME` | does things wrong from now on; `none` for right |
 
 use kernel::{prelude::*, sync::Arc};
 
 mod content;
-// Public as in the kernel crate, where these two would be.
+// Public as in the kernel crate, where these would be.
+#[allow(unreachable_pub)]
+mod deferred;
 #[allow(unreachable_pub)]
 mod folio;
+#[allow(unreachable_pub)]
+mod guards;
 mod helpers;
 #[path = "../common/json.rs"]
 mod json;
 #[allow(unreachable_pub)]
 mod kmap;
+mod kmap_operations;
 mod operations;
 #[path = "../common/ops.rs"]
 mod ops;
+mod play;
 mod slots;
+mod tasks;
+mod trace;
 mod variants;
 
 module! {

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What Rust cannot call: inline functions and macros of the folio and kmap
- * interfaces, one to one. Built into the kernel these would be files in
- * rust/helpers/.
+ * What Rust cannot call: inline functions and macros of the folio interface,
+ * one to one. Built into the kernel this would be a file in rust/helpers/.
  */
 
 #include <linux/cacheflush.h>
-#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <linux/sched.h>
 
 #include "../common/ops.c"
 #include "shim.h"
@@ -87,47 +84,4 @@ int shim_folio_ref_count(const struct folio *folio)
 void shim_flush_dcache_folio(struct folio *folio)
 {
 	flush_dcache_folio(folio);
-}
-
-void *shim_kmap_local_folio(struct folio *folio, size_t offset)
-{
-	return kmap_local_folio(folio, offset);
-}
-
-void shim_kunmap_local(const void *addr)
-{
-	kunmap_local(addr);
-}
-
-/* The rest tells an operation where a mapping is; the abstraction needs none of it. */
-
-/* The address in the kernel's direct mapping; a highmem page has none. */
-const void *shim_direct_address(const struct folio *folio, size_t offset)
-{
-	if (folio_test_highmem(folio))
-		return NULL;
-	return folio_address(folio) + offset;
-}
-
-/* Is this one of kmap_local's own slots? As kunmap_local_indexed() has it. */
-bool shim_in_kmap_fixmap(const void *addr)
-{
-#ifdef CONFIG_KMAP_LOCAL
-	unsigned long page = (unsigned long)addr & PAGE_MASK;
-
-	return page >= __fix_to_virt(FIX_KMAP_END) &&
-	       page <= __fix_to_virt(FIX_KMAP_BEGIN);
-#else
-	return false;
-#endif
-}
-
-/* How many slots of kmap_local this task holds (two each with DEBUG_KMAP_LOCAL). */
-int shim_kmap_depth(void)
-{
-#ifdef CONFIG_KMAP_LOCAL
-	return current->kmap_ctrl.idx;
-#else
-	return 0;
-#endif
 }

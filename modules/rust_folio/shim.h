@@ -21,10 +21,5 @@ size_t shim_folio_size(const struct folio *folio);
 loff_t shim_folio_pos(const struct folio *folio);
 int shim_folio_ref_count(const struct folio *folio);
 void shim_flush_dcache_folio(struct folio *folio);
-void *shim_kmap_local_folio(struct folio *folio, size_t offset);
-void shim_kunmap_local(const void *addr);
-const void *shim_direct_address(const struct folio *folio, size_t offset);
-bool shim_in_kmap_fixmap(const void *addr);
-int shim_kmap_depth(void);
 
 #endif /* RUST_FOLIO_SHIM_H */

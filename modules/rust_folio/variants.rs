@@ -3,8 +3,10 @@
 //! Wrong ways to do what `folio.rs` does, each of which a scenario must notice.
 
 use crate::folio::{FolioInfo, Gfp, UniqueFolio};
-use crate::helpers::folio_alloc;
-use core::ptr::NonNull;
+use crate::guards::LocalGuard;
+use crate::helpers::{folio_alloc, kunmap_local};
+use crate::tasks;
+use core::{mem, ptr::NonNull};
 use kernel::{page::PAGE_SIZE, prelude::*};
 
 /// What is to be done wrong.
@@ -16,13 +18,24 @@ pub(crate) enum Variant {
     V2MapLen,
     /// An order is passed to the allocator as it is.
     NoOrderCheck,
+    /// A `kmap_local` mapping is ended, and then ended once more.
+    UnmapTwice,
+    /// A `kmap_local` mapping is ended by another task than the one that made it, as if its guard
+    /// were `Send`.
+    UnmapElsewhere,
+    /// A `kmap_local` mapping is never ended, as if its guard were forgotten (`mem::forget`): what
+    /// safe code may do with any guard.
+    Forget,
 }
 
 /// All of them, under the names that the operation knows them by.
-pub(crate) const VARIANTS: [(&str, Variant); 3] = [
+pub(crate) const VARIANTS: [(&str, Variant); 6] = [
     ("none", Variant::None),
     ("v2_map_len", Variant::V2MapLen),
     ("no_order_check", Variant::NoOrderCheck),
+    ("unmap_twice", Variant::UnmapTwice),
+    ("unmap_elsewhere", Variant::UnmapElsewhere),
+    ("forget", Variant::Forget),
 ];
 
 impl Variant {
@@ -58,5 +71,37 @@ impl Variant {
         let folio = NonNull::new(folio).ok_or(ENOMEM)?;
         // SAFETY: The folio is fresh and zeroed, and its one reference is ours.
         Ok(unsafe { UniqueFolio::from_raw(folio) })
+    }
+
+    /// Ends a mapping: drops its guard, or does what is wrong instead.
+    pub(crate) fn end(self, guard: LocalGuard<'_>) {
+        match self {
+            Variant::UnmapTwice => {
+                let addr = guard.addr();
+                drop(guard);
+                // SAFETY: None. Nothing is mapped there any more.
+                unsafe { kunmap_local(addr) };
+            }
+            Variant::UnmapElsewhere => {
+                let smuggled = Smuggled(guard);
+                // Without a task there is nobody to be wrong: the guard is dropped here then.
+                let _ = tasks::beside(move || smuggled.arrive(), || ());
+            }
+            Variant::Forget => mem::forget(guard),
+            _ => drop(guard),
+        }
+    }
+}
+
+/// Takes a value to another task that has no business there.
+struct Smuggled<T>(T);
+
+// SAFETY: None, and this is what the variant is about.
+unsafe impl<T> Send for Smuggled<T> {}
+
+impl<T> Smuggled<T> {
+    /// A method, so that a closure takes all of it along and not just what is inside.
+    fn arrive(self) {
+        drop(self.0);
     }
 }

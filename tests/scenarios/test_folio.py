@@ -1,179 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Scenarios of the folio thread (Wedson Almeida Filho's patch, Matthew Wilcox's review).
 
-What one mapping shows of a folio is a matter of the architecture: :data:`MEMORY` says for each what its
-memory is like, and with that what a pass there shows.
+Those about the order of mappings are in test_kmap.py. What one mapping shows of a folio is a matter of
+the architecture, see :data:`harness.drive.folios.MEMORY`.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from harness.drive.folios import MODULE, Folio, Folios
 from harness.drive.guest import Guest
 from harness.drive.memory import free_bytes
 from harness.drive.scenario import scenario
 from harness.judge.kinds import Kind
 
-MODULE: Final = "rust_folio"
 MIB: Final = 1 << 20
 
 PATCH: Final = "VFS series v1, 2023-10-18"
 REVIEW: Final = "review of VFS series v1, 2023-10-18"
 MAP_BY_BYTES: Final = "review of VFS series v1, 2023-10-20"
 SECOND: Final = "VFS series v2, 2024-05-14"
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What an architecture has for who asks for highmem."""
-
-    highmem: bool
-    """Whether pages outside of the kernel's direct mapping exist."""
-    shows: str
-
-
-MEMORY: Final = {
-    "x86_64": Memory(False, "lowmem only: a 64-bit kernel maps all memory, highmem is impossible"),
-    "arm64": Memory(False, "lowmem only: a 64-bit kernel maps all memory, highmem is impossible"),
-    "arm": Memory(True, "both: lowmem with GFP_KERNEL, highmem with __GFP_HIGHMEM"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Folio:
-    """A folio in one of the module's slots."""
-
-    slot: int
-    size: int
-    highmem: bool
-    page_size: int
-    partial: bool
-    """Whether it can only be mapped page by page."""
-    direct: bool
-    """Whether it is mapped where the kernel has it anyway."""
-
-    def mappable(self, offset: int) -> int:
-        """How many bytes a mapping shows that begins at ``offset``, in Matthew Wilcox's words."""
-        return self.page_size - offset % self.page_size if self.partial else self.size - offset
-
-    def mappings(self, offset: int, length: int) -> int:
-        """How many mappings ``length`` bytes from ``offset`` on take."""
-        if length == 0:
-            return 0
-        last = offset + length - 1
-        return last // self.page_size - offset // self.page_size + 1 if self.partial else 1
-
-    def offsets(self) -> list[int]:
-        """Offsets at which a wrong rule would go wrong: the begins and ends of pages."""
-        near = (0, 1, self.page_size // 2, self.page_size - 1)
-        return [page + at for page in range(0, self.size, self.page_size) for at in near]
-
-
-class Folios:
-    """The module in a guest, loaded."""
-
-    def __init__(self, guest: Guest) -> None:
-        guest.insmod(MODULE)
-        self._guest = guest
-        self.info = self.must("info")
-        self.memory = MEMORY[guest.target.arch.name]
-        guest.prove(
-            self.info["page_size"] == guest.target.arch.page_size, "the guest has the page size it has"
-        )
-        guest.prove(self.info["variant"] == "none", "the module begins as the right one")
-        self._begun = self.counters()
-
-    def op(self, words: str) -> dict[str, Any]:
-        return self._guest.op(MODULE, words)
-
-    def must(self, words: str) -> dict[str, Any]:
-        return self._guest.must(MODULE, words)
-
-    def each(self, operations: Iterable[str]) -> list[dict[str, Any]]:
-        """The answers to many operations, in one run: a process for each would be slow."""
-        steps = [f"op /sys/kernel/debug/{MODULE}/op {words}" for words in operations]
-        text = self._guest.run(shlex.join(["replay", "1", *steps]), check=False, seconds=30).text
-        answers: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-        self._guest.prove(len(answers) == len(steps), "every operation was answered")
-        return answers
-
-    def must_each(self, operations: Iterable[str]) -> list[dict[str, Any]]:
-        """Like :meth:`each`, for operations that have to go well."""
-        given = list(operations)
-        answers = self.each(given)
-        for words, answer in zip(given, answers, strict=True):
-            assert answer["ok"], f"{words}: {answer['errno']}"
-        return answers
-
-    def refused(self, errno: str, operations: Iterable[str]) -> None:
-        """The operations must fail, and with this."""
-        given = list(operations)
-        for words, answer in zip(given, self.each(given), strict=True):
-            assert answer.get("errno") == errno, f"{words}: {errno} expected, answered {answer}"
-
-    def alloc(self, order: int, *, highmem: bool = False) -> Folio:
-        """A new folio, which has to be of the kind that the architecture has."""
-        (folio,) = self.alloc_many(1, order, highmem=highmem)
-        return folio
-
-    def alloc_many(self, number: int, order: int, *, highmem: bool = False) -> list[Folio]:
-        """New folios, each of which has to be of the kind that the architecture has."""
-        words = f"alloc {order} highmem" if highmem else f"alloc {order}"
-        return [self._folio(answer, order, highmem) for answer in self.must_each([words] * number)]
-
-    def free(self, folios: Iterable[Folio]) -> None:
-        self.must_each(f"free {folio.slot}" for folio in folios)
-
-    def _folio(self, answer: Mapping[str, Any], order: int, highmem: bool) -> Folio:
-        expected = highmem and self.memory.highmem
-        assert answer["highmem"] == expected, f"PageHighMem is {answer['highmem']}; {self.memory.shows}"
-        assert answer["order"] == order
-        assert answer["size"] == self.info["page_size"] << order
-        partial = answer["highmem"] or self.info["force_map"]
-        # Without highmem, kmap_local() has no slots even where mapping page by page is forced.
-        direct = not (partial and self.info["highmem"])
-        return Folio(
-            answer["slot"], answer["size"], answer["highmem"], self.info["page_size"], partial, direct
-        )
-
-    def each_kind(self, order: int) -> Iterator[Folio]:
-        """A folio of each kind of memory that there is, freed after use."""
-        for highmem in (False, True) if self.memory.highmem else (False,):
-            folio = self.alloc(order, highmem=highmem)
-            yield folio
-            self.free([folio])
-
-    def check(self, folio: Folio, parts: Iterable[tuple[int, int, str]]) -> None:
-        """Bytes must be what they should be, seen through as many mappings as it takes.
-
-        A part is an offset, a length, and what the bytes are: ``zero``, or the seed of what was written.
-        """
-        given = list(parts)
-        answers = self.must_each(f"check {folio.slot} {offset} {size} {what}" for offset, size, what in given)
-        for (offset, size, what), answer in zip(given, answers, strict=True):
-            differing = answer["differing"]
-            assert differing == 0, f"{differing} of {size} bytes at {offset} of {folio} are not {what}"
-            assert answer["mappings"] == folio.mappings(offset, size)
-
-    def counters(self) -> dict[str, int]:
-        return {name: value for name, value in self.must("counters").items() if name != "ok"}
-
-    def since(self) -> dict[str, int]:
-        """What was counted since the module was loaded, or since this was last asked."""
-        before, self._begun = self._begun, self.counters()
-        return {name: value - before[name] for name, value in self._begun.items()}
-
-    def at_rest(self) -> None:
-        """Everything that was begun has ended."""
-        now = self.counters()
-        assert now["maps"] == now["unmaps"], "a mapping was left behind"
-        assert now["locks"] == now["unlocks"], "a lock was left behind"
-        assert now["allocs"] + now["gets"] == now["puts"] + now["live"], "a reference was left behind"
-        assert now["kmap_depth"] == 0, "the task still holds slots of kmap_local"
 
 
 def content(seed: int, offset: int, length: int) -> bytes:
@@ -438,8 +285,6 @@ def count_clones(guest: Guest, folios: Folios, folio: Folio, clones: int) -> Non
 def test_f27_never_highmem(guest: Guest) -> None:
     folios = Folios(guest)
     assert folios.info["highmem"] == folios.memory.highmem
-    total = guest.meminfo().get("HighTotal", 0)
-    guest.prove((total > 0) == folios.memory.highmem, folios.memory.shows)
 
     number, order = 32, 4
     for highmem in (False, True):
