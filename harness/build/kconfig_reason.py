@@ -44,13 +44,17 @@ class Definitions:
     selected_by: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
 
+def source_arch(kernel_arch: str) -> str:
+    """The directory below ``arch`` for ``ARCH=kernel_arch``."""
+    return {"x86_64": "x86", "i386": "x86"}.get(kernel_arch, kernel_arch)
+
+
 def read(tree: Path, kernel_arch: str, names: set[str]) -> Definitions:
     """Collect what the Kconfig files of ``tree`` say of ``names``, without those of other architectures."""
-    source_arch = {"x86_64": "x86", "i386": "x86"}.get(kernel_arch, kernel_arch)
     found = Definitions()
     for path in sorted(tree.rglob("Kconfig*")):
         parts = path.relative_to(tree).parts
-        foreign = parts[0] == "arch" and parts[1] not in (source_arch, "Kconfig")
+        foreign = parts[0] == "arch" and parts[1] not in (source_arch(kernel_arch), "Kconfig")
         if path.is_file() and not foreign and parts[0] not in ("Documentation", "tools", "scripts"):
             _read_file(path, "/".join(parts), names, found)
     return found

@@ -25,6 +25,7 @@ from harness import settings
 from harness.build import command, diagnostics, kconfig
 from harness.build.command import CommandFailed
 from harness.build.kconfig import Request
+from harness.build.kconfig_reason import source_arch
 from harness.build.root import BuildRoot
 from harness.build.store import Store, digest, need_space, write_atomically
 from harness.build.tree import Source
@@ -40,6 +41,8 @@ _RECIPE: Final = "kernel 1"
 _TIMESTAMP: Final = "Thu Jan  1 00:00:00 UTC 2026"
 _COMPILE_SECONDS: Final = 4 * 3600
 _CONFIGURE_SECONDS: Final = 600
+_TINY: Final = "tiny.all"
+_TINY_PARTS: Final = ("tiny-base.config", "tiny.config")
 _KERNEL_BYTES: Final = 1_500_000_000
 _KEEP: Final = 2
 """Kernels of one target that stay: this one, and one to go back to."""
@@ -207,7 +210,9 @@ class _Build:
         # Configuring takes a minute, a misspelt name can be told at once.
         kconfig.check_known(self.requests, self.source.path, self.target.arch.kernel_arch)
         try:
-            self._make("tinyconfig", deadline=deadline)
+            # What tinyconfig does, in one run of Kconfig less: each tries the compiler for 10 s.
+            (self.output / _TINY).write_text(self._tiny(), encoding="utf-8")
+            self._make(f"KCONFIG_ALLCONFIG={OUTPUT / _TINY}", "allnoconfig", deadline=deadline)
             with final.open("a", encoding="utf-8") as file:
                 file.write(kconfig.as_text(self.requests))
             self._make("olddefconfig", deadline=deadline)
@@ -215,6 +220,12 @@ class _Build:
             raise self._explain(error) from None
         config = kconfig.parse_config(final.read_text(encoding="utf-8"))
         kconfig.check(self.requests, config, self.source.path, self.target.arch.kernel_arch)
+
+    def _tiny(self) -> str:
+        """The fragments of the tree's own tinyconfig."""
+        folders = ("kernel", f"arch/{source_arch(self.target.arch.kernel_arch)}")
+        paths = [self.source.path / folder / "configs" / name for folder in folders for name in _TINY_PARTS]
+        return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
 
     def _compile(self) -> None:
         record = self.store.root / "steps.json"
