@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from harness import targets
+from harness.drive import canary
 from harness.drive.guest import Guest
 from harness.drive.runner import ScenarioRun, impossible
 from harness.drive.scenario import scenario_of
@@ -99,6 +100,8 @@ def guest(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Gues
     run = ScenarioRun(scenario, target, workbench, _evidence(request.config))
     request.node.stash[RUN] = run
     try:
+        for detector in canary.needed(scenario, target):
+            canary.prove(detector, target, scenario.cmdline, workbench, _evidence(request.config))
         yield run.start()
     finally:
         run.stop()

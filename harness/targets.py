@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Final
 
@@ -52,6 +53,17 @@ class Arch:
     """clang's flags for the guest's programs, besides the triple."""
 
 
+class Detector(StrEnum):
+    """What finds bugs by itself in some kernels only."""
+
+    KASAN = "kasan"
+    LOCKDEP = "lockdep"
+    ATOMIC_SLEEP = "atomic_sleep"
+    KMEMLEAK = "kmemleak"
+    HIGHMEM = "highmem"
+    """Pages that have to be mapped, and a kernel that checks how."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A set of configuration fragments with one purpose, and what its kernels need to boot."""
@@ -63,6 +75,8 @@ class Profile:
     """The architectures it is offered for."""
     cmdline: tuple[str, ...] = ()
     memory_factor: int = 1
+    detectors: frozenset[Detector] = frozenset()
+    """What its kernels find bugs with, besides what every kernel has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +195,7 @@ PROFILES: Final[dict[str, Profile]] = {
             arches=("arm",),
             # Room for vmalloc is taken from low memory: 108 MiB of it are left, the rest is high.
             cmdline=("vmalloc=900M",),
+            detectors=frozenset({Detector.HIGHMEM}),
         ),
         Profile(
             name="kasan",
@@ -188,6 +203,9 @@ PROFILES: Final[dict[str, Profile]] = {
             arches=("x86_64",),
             cmdline=("kasan_multi_shot", "page_owner=on"),
             memory_factor=2,
+            detectors=frozenset(
+                {Detector.KASAN, Detector.LOCKDEP, Detector.ATOMIC_SLEEP, Detector.KMEMLEAK}
+            ),
         ),
     )
 }

@@ -8,11 +8,11 @@ catalogue (``Z06``): a family's letter and a number.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from harness.targets import Target
+from harness.targets import Detector, Target
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -27,6 +27,8 @@ class Scenario:
     ``claim`` is what a pass shows, ``thread`` where it comes from. ``modules`` are in the guest's
     ``/modules``, not loaded. ``cmdline`` is added to the kernel's: such a scenario gets a template of
     its own. ``impossible`` maps an architecture's or a target's name to why it cannot show the claim.
+    ``relies_on`` are detectors that the claim needs: on a target without one it is impossible, and on the
+    others each has to prove first that it is awake (:mod:`harness.drive.canary`).
     ``seconds`` is how long it may take on a guest that is not slowed down.
     """
 
@@ -36,11 +38,16 @@ class Scenario:
     modules: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
     impossible: Mapping[str, str] = field(default_factory=dict)
+    relies_on: tuple[Detector, ...] = ()
     seconds: float = 60.0
 
     def why_impossible(self, target: Target) -> str | None:
         """Why ``target`` cannot show the claim, or None when it can."""
-        return self.impossible.get(target.name) or self.impossible.get(target.arch.name)
+        told = self.impossible.get(target.name) or self.impossible.get(target.arch.name)
+        if told is not None:
+            return told
+        missing = [detector for detector in self.relies_on if detector not in target.profile.detectors]
+        return f"it takes {missing[0]}, which this kernel is built without" if missing else None
 
     @property
     def sort_key(self) -> tuple[str, int, str]:
@@ -55,6 +62,7 @@ def scenario(
     modules: tuple[str, ...] = (),
     cmdline: tuple[str, ...] = (),
     impossible: Mapping[str, str] | None = None,
+    relies_on: Iterable[str] = (),
     seconds: float = 60.0,
 ) -> Callable[[Function], Function]:
     """Mark a test function as the scenario ``scenario_id``; see :class:`Scenario`."""
@@ -62,7 +70,16 @@ def scenario(
         raise ValueError(
             f"{scenario_id!r} is no scenario id: a family's letter, two digits, perhaps a letter"
         )
-    facts = Scenario(scenario_id, claim, thread, modules, cmdline, dict(impossible or {}), seconds)
+    facts = Scenario(
+        id=scenario_id,
+        claim=claim,
+        thread=thread,
+        modules=modules,
+        cmdline=cmdline,
+        impossible=dict(impossible or {}),
+        relies_on=tuple(Detector(name) for name in relies_on),
+        seconds=seconds,
+    )
 
     def mark(function: Function) -> Function:
         setattr(function, ATTRIBUTE, facts)
