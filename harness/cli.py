@@ -87,6 +87,25 @@ def shell(
     open_shell(targets.target(target), module or (), tree)
 
 
+@app.command()
+def decode(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="A kernel's console; - for standard input.")],
+    kernel: Annotated[
+        Path | None,
+        typer.Option("--kernel", metavar="PATH", help="vmlinux or its build directory; else the target's."),
+    ] = None,
+    module: Annotated[
+        list[Path] | None, typer.Option("--module", metavar="PATH", help="A .ko file, or where they are.")
+    ] = None,
+    target: OneTargetOption = DEFAULT_TARGET,
+    json: Annotated[bool, typer.Option("--json", help="Print the frames as data.")] = False,
+) -> None:
+    """Show a log with the files, lines and inlined callers of its frames."""
+    from harness.commands.decode import Order, decode_log
+
+    decode_log(Order(log, kernel, module or (), target, json))
+
+
 @app.command("list")
 def list_() -> None:
     """Show targets and scenarios, and what is cached."""
