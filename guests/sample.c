@@ -21,7 +21,6 @@
 #include "guest.h"
 
 #define ZSWAP_DIR	"/sys/kernel/debug/zswap"
-#define ZSWAP_MAX	32
 
 static char buf[64 * 1024];
 static size_t used;
@@ -31,9 +30,7 @@ static struct source {
 	size_t len;
 	char line[4096];
 } fifo, port_in;
-static int meminfo, vmstat;
-static struct { int fd; char name[48]; } zswap[ZSWAP_MAX];
-static int zswap_files;
+static int meminfo, vmstat, zswap = -1;
 static int port, interval_ms, urandom;
 
 static __u64 now_ns(void)
@@ -63,8 +60,12 @@ static void add_file(int fd)
 		used += got;
 }
 
-/* The directory appears when zswap is set up, which may be late. */
-static void open_zswap(void)
+/*
+ * A value can be read once for each time that its file is opened: these files
+ * cannot be sought in. The directory appears when zswap is set up, which may be
+ * late.
+ */
+static void add_zswap(void)
 {
 	static const char *const names[] = {
 		"pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail",
@@ -72,18 +73,23 @@ static void open_zswap(void)
 		"decompress_fail", "written_back_pages", "pool_total_size",
 		"stored_pages", "stored_incompressible_pages",
 	};
-	char path[128];
 	size_t i;
 
+	if (zswap < 0)
+		zswap = open(ZSWAP_DIR, O_RDONLY | O_DIRECTORY);
+	if (zswap < 0)
+		return;
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		int fd;
+		int fd = openat(zswap, names[i], O_RDONLY);
 
-		snprintf(path, sizeof(path), "%s/%s", ZSWAP_DIR, names[i]);
-		fd = open(path, O_RDONLY);
 		if (fd < 0)
 			continue;
-		zswap[zswap_files].fd = fd;
-		snprintf(zswap[zswap_files++].name, sizeof(zswap[0].name), "%s ", names[i]);
+		add_text(names[i]);
+		add_text(" ");
+		add_file(fd);
+		close(fd);
+		if (buf[used - 1] != '\n')
+			add_text("\n");
 	}
 }
 
@@ -102,10 +108,7 @@ static void write_all(const char *text, size_t len)
 static void sample(void)
 {
 	char head[64];
-	int i;
 
-	if (!zswap_files)
-		open_zswap();
 	used = 0;
 	snprintf(head, sizeof(head), "@sample %llu\n", (unsigned long long)now_ns());
 	add_text(head);
@@ -114,10 +117,7 @@ static void sample(void)
 	add_text("#vmstat\n");
 	add_file(vmstat);
 	add_text("#zswap\n");
-	for (i = 0; i < zswap_files; i++) {
-		add_text(zswap[i].name);
-		add_file(zswap[i].fd);
-	}
+	add_zswap();
 	add_text("@end\n");
 	write_all(buf, used);
 }
@@ -206,7 +206,10 @@ int main(int argc, char **argv)
 		if (interval_ms) {
 			if (now >= next) {
 				sample();
-				next = now + interval_ms * 1000000ULL;
+				/* What one sample was late, the next is early. */
+				next += interval_ms * 1000000ULL;
+				if (next < now)
+					next = now + interval_ms * 1000000ULL;
 			}
 			/* 64-bit division is not to be had on 32-bit ARM without a library. */
 			wait = (int)(__u32)((next - now) >> 20) + 1;

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.drive.scenario import Scenario
     from harness.targets import Target
 
-SAMPLE_MS: Final = 100
+SAMPLE_MS: Final = 80
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
 MODULES: Final = "/modules"
 MODULE_NOTE: Final = "/sys/module/{}/notes/.note.gnu.build-id"

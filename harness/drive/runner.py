@@ -168,6 +168,8 @@ def _weigh_samples(stream: Stream, target: Target, reason: str) -> tuple[Verdict
     """A scenario that passed by itself still has to leave numbers that do not contradict each other."""
     if not stream.exited or len(stream.samples) < LEAST_SAMPLES:
         return Verdict.BROKEN, f"only {len(stream.samples)} samples of the kernel's counters arrived"
+    if stream.problems:
+        return Verdict.BROKEN, f"the samples of the kernel's counters are garbled: {stream.problems[0]}"
     series = stream.series()
     problems = [
         *checks.mem_total_constant(series),
