@@ -18,7 +18,7 @@ use kernel::prelude::*;
 const POISON: u8 = 0x6b;
 
 /// How much of a freed object is looked at.
-const LOOK: usize = 64;
+const LOOK: usize = 32;
 
 impl<B: Backend> Private<B> {
     /// Makes an object, and writes more to it than it was made for.

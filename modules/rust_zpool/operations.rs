@@ -7,8 +7,7 @@
 //! reset                       set the counters back
 //! variant [NAME|none [ERRNO]] tell or choose the wrong twin that runs
 //! window TURNS                make every malloc take longer
-//! pool new [NAME]|drop        a pool of our own, which nobody else uses
-//! name                        the name of our pool, as the driver has it
+//! pool new [NAME]|drop        a pool of our own, which nobody else uses -> its name
 //! malloc SIZE                 -> slot, and the size of its bucket
 //! malloc_locked SIZE          the same with a spinlock held and GFP_ATOMIC
 //! write SLOT SEED [LEN]       fill the object with bytes made from SEED
@@ -61,13 +60,15 @@ impl<B: Backend> State<B> {
         self.private.lock().clone().ok_or(ENODEV)
     }
 
-    fn pool(&self, args: &mut Args<'_>) -> Result {
+    fn pool(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
         let mut private = self.private.lock();
         match args.word()? {
             "new" if private.is_some() => Err(EEXIST),
             "new" => {
-                *private = Some(Private::new(args.maybe().unwrap_or("private"))?);
-                Ok(())
+                let pool = Private::new(args.maybe().unwrap_or("private"))?;
+                let name = pool.name(out);
+                *private = Some(pool);
+                name
             }
             "drop" => private.take().map(drop).ok_or(ENODEV),
             _ => Err(EINVAL),
@@ -99,10 +100,9 @@ impl<B: Backend> Operations for State<B> {
             "reset" => counted::reset(),
             "variant" => self.variant(args, out)?,
             "window" => counted::set_window(args.usize()?),
-            "pool" => self.pool(args)?,
+            "pool" => self.pool(args, out)?,
             "malloc" => self.private()?.malloc(args.usize()?, out)?,
             "malloc_locked" => self.private()?.malloc_locked(args.usize()?, out)?,
-            "name" => self.private()?.name(out)?,
             "write" => self.private()?.write(args)?,
             "read" => self.private()?.read(args, out)?,
             "free" => self.private()?.free(args.usize()?)?,

@@ -216,7 +216,7 @@ impl<B: Backend> Private<B> {
         object.ok_or(ENOENT)
     }
 
-    /// The name of the pool, as the driver has it.
+    /// Tells the name of the pool, as the driver has it now.
     pub(crate) fn name(&self, out: &mut Json<'_>) -> Result {
         out.bytes("name", self.pool()?.name());
         Ok(())

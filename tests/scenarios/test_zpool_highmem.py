@@ -59,7 +59,7 @@ def test_z22_read_without_end(guest: Guest) -> None:
     # One for the read, and one more when the dead task's page tables, in high memory too, are taken down.
     guest.expect_report(Kind.BUG, at="mm/highmem.c")
     guest.allow_report(
-        Kind.WARNING, at="__kmap_local_sched_out", reason="the dead task's last slot was never filled"
+        Kind.WARNING, at="__kmap_local_sched_", reason="the dead task's last slot was never filled"
     )
     with pytest.raises(GuestLost):
         wrong.touch()
