@@ -1,24 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# make run     build the kernel and the modules, run every scenario, show the verdicts
-# make test    the same as tests: the harness's own, then the scenarios
-# make check   types, lints and formatting
+# make run       build a kernel and the modules, run every scenario on x86_64, show the verdicts
+# make test      the harness's own tests, and every scenario on every target
+# make test-all  the same, whatever TARGETS says
+# make check     types, lints and formatting
 #
 # Both set up what they need, can be interrupted, and go on where they stopped.
 
 PYTHON ?= python3
+# The targets of make test: names as harness list has them, or all.
+TARGETS ?= all
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean
+.PHONY: run test test-all check clean
 
 run: $(READY)
 	@$(BIN)/harness run
 
 test: $(READY)
-	@$(BIN)/harness build
-	@$(BIN)/python -m pytest -n auto --dist worksteal
+	@$(BIN)/harness build $(TARGETS:%=-t %)
+	@$(BIN)/python -m pytest -n auto --maxschedchunk 1 $(TARGETS:%=--target %)
+
+test-all:
+	@$(MAKE) --no-print-directory test TARGETS=all
 
 check: $(READY)
 	$(BIN)/ruff check harness tests

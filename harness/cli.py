@@ -28,7 +28,8 @@ app = typer.Typer(
 )
 
 TargetOption = Annotated[
-    list[str] | None, typer.Option("--target", "-t", metavar="TARGET", help="What to test; can be repeated.")
+    list[str] | None,
+    typer.Option("--target", "-t", metavar="TARGET", help="What to test, or all; can be repeated."),
 ]
 OneTargetOption = Annotated[str, typer.Option("--target", "-t", metavar="TARGET", help="What to test.")]
 ModuleOption = Annotated[
@@ -48,7 +49,7 @@ def build(target: TargetOption = None, module: ModuleOption = None, tree: TreeOp
 
     with Progress() as progress:
         bench = Workbench(module or (), tree, progress)
-        for one in _targets(target):
+        for one in targets.named(target or ()):
             kernel = bench.artefacts(one).kernel
             for name in bench.module_names:
                 bench.module(one, name)
@@ -65,6 +66,9 @@ def run(
     module: ModuleOption = None,
     tree: TreeOption = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the results here.")] = None,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="Boot a guest for each scenario instead of cloning a frozen one.")
+    ] = False,
     jobs: Annotated[
         int,
         typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors."),
@@ -73,7 +77,7 @@ def run(
     """Build what is missing, run scenarios, and show the verdicts."""
     from harness.commands.run import Order, run_scenarios
 
-    order = Order(_targets(target), scenario or (), module or (), tree, json, jobs)
+    order = Order(targets.named(target or ()), scenario or (), module or (), tree, json, cold, jobs)
     raise typer.Exit(run_scenarios(order))
 
 
@@ -144,12 +148,6 @@ def clean(
     from harness.commands.look import clean_cache
 
     clean_cache(kind or ())
-
-
-def _targets(names: Sequence[str] | None) -> list[targets.Target]:
-    if names and "all" in names:
-        return list(targets.targets().values())
-    return [targets.target(name) for name in names or (DEFAULT_TARGET,)]
 
 
 def _explain(error: HarnessError) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from harness import targets
-from harness.drive import canary
+from harness.build.store import Store
+from harness.drive import canary, schedule
 from harness.drive.guest import Guest
 from harness.drive.runner import ScenarioRun, impossible
 from harness.drive.scenario import scenario_of
@@ -25,7 +26,6 @@ from harness.judge.verdict import Result, Verdict
 from harness.progress import Progress, quiet
 from harness.report import junit, results, terminal
 from harness.settings import run_dir
-from harness.targets import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from harness.drive.workbench import Workbench
@@ -34,6 +34,8 @@ PROPERTY: Final = "harness-result"
 EVIDENCE: Final = "harness-evidence"
 COLLECTOR: Final = "harness-collector"
 
+DURATIONS: Final = "harness-durations"
+DURATIONS_KEY: Final = pytest.StashKey[schedule.Durations]()
 RUN: Final = pytest.StashKey[ScenarioRun]()
 RESULT: Final = pytest.StashKey[Result]()
 
@@ -47,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", action="append", default=[], help="a target, by name; can be repeated")
     group.addoption("--module", action="append", default=[], help="a module's directory; can be repeated")
     group.addoption("--tree", default=None, help="a kernel tree of your own: directory, tarball, DIR@REF")
+    group.addoption("--cold", action="store_true", help="boot each scenario's guest instead of cloning it")
     group.addoption("--evidence", default=None, help="the folder for this run's evidence")
 
 
@@ -61,8 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """pytest-xdist makes a worker: it writes to the same folder."""
+    """pytest-xdist makes a worker: it writes to the same folder and sorts alike."""
     node.workerinput[EVIDENCE] = node.config.option.evidence
+    node.workerinput[DURATIONS] = _durations(node.config)
 
 
 def _evidence(config: pytest.Config) -> Path:
@@ -73,8 +77,38 @@ def _evidence(config: pytest.Config) -> Path:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "guest" in metafunc.fixturenames:
-        names = metafunc.config.option.target or [DEFAULT_TARGET]
-        metafunc.parametrize("guest", names, indirect=True)
+        chosen = targets.named(metafunc.config.option.target)
+        metafunc.parametrize("guest", [target.name for target in chosen], indirect=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scenarios first, the longest of them at the very beginning; the rest in its order."""
+    known = _durations(config)
+
+    def seconds(item: pytest.Item) -> float:
+        scenario = scenario_of(getattr(item, "function", None))
+        call = getattr(item, "callspec", None)
+        if scenario is None or call is None:
+            return 0.0
+        return schedule.expected(known, str(call.params["guest"]), scenario.id)
+
+    items.sort(key=seconds, reverse=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """pytest-xdist asks how many ``-n auto`` is."""
+    return schedule.guests_at_once(targets.named(config.option.target))
+
+
+def _durations(config: pytest.Config) -> schedule.Durations:
+    """The same in the controller and in its workers, or they would not agree on the order."""
+    given: dict[str, schedule.Durations] = getattr(config, "workerinput", {})
+    if DURATIONS not in given:
+        config.stash.setdefault(DURATIONS_KEY, schedule.load(Store()))
+        return config.stash[DURATIONS_KEY]
+    return given[DURATIONS]
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +119,8 @@ def workbench(pytestconfig: pytest.Config) -> Workbench:
 
     worker = hasattr(pytestconfig, "workerinput")
     modules = [Path(name) for name in pytestconfig.option.module]
-    return Workbench(modules, pytestconfig.option.tree, quiet() if worker else Progress())
+    progress = quiet() if worker else Progress()
+    return Workbench(modules, pytestconfig.option.tree, progress, cold=pytestconfig.option.cold)
 
 
 @pytest.fixture
@@ -169,6 +204,7 @@ class Collector:
         if not self.results:
             return
         evidence = _evidence(session.config)
+        schedule.remember(Store(), self.results)
         self.results.sort(key=lambda result: (result.target, result.scenario))
         results.write(evidence / "results.json", self.results)
         junit.write(evidence / "junit.xml", self.results)

@@ -9,6 +9,7 @@ architecture it is working for. A target is named ``TREE-ARCH`` for the plain pr
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -120,6 +121,7 @@ class Target:
 
 
 DEFAULT_TARGET: Final = "7.3-x86_64"
+ALL: Final = "all"
 
 ARCHES: Final[dict[str, Arch]] = {
     arch.name: arch
@@ -203,9 +205,7 @@ PROFILES: Final[dict[str, Profile]] = {
             arches=("x86_64",),
             cmdline=("kasan_multi_shot", "page_owner=on"),
             memory_factor=2,
-            detectors=frozenset(
-                {Detector.KASAN, Detector.LOCKDEP, Detector.ATOMIC_SLEEP, Detector.KMEMLEAK}
-            ),
+            detectors=frozenset({Detector.KASAN, Detector.LOCKDEP, Detector.ATOMIC_SLEEP, Detector.KMEMLEAK}),
         ),
     )
 }
@@ -231,10 +231,21 @@ def targets() -> dict[str, Target]:
     return {target.name: target for target in every}
 
 
+def named(names: Iterable[str]) -> list[Target]:
+    """The targets of these names, each once; ``all`` is every target, no name the default one.
+
+    Raises :class:`UserError` when there is none of a name.
+    """
+    chosen: dict[str, Target] = {}
+    for name in tuple(names) or (DEFAULT_TARGET,):
+        chosen |= targets() if name == ALL else {name: target(name)}
+    return list(chosen.values())
+
+
 def target(name: str) -> Target:
     """The target called ``name``. Raises :class:`UserError` when there is none."""
     try:
         return targets()[name]
     except KeyError:
         known = ", ".join(targets())
-        raise UserError(f"there is no target {name!r}", f"the targets are: {known}") from None
+        raise UserError(f"there is no target {name!r}", f"the targets are: {known}; or {ALL}") from None

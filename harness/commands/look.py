@@ -31,11 +31,32 @@ def show_list(console: Console) -> None:
         grid.add_row(target.name, what, ", ".join(cached_kinds(target, store)) or "nothing yet")
     console.print(grid)
     console.print()
-    grid = Table("scenario", "modules", "claim", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    _show_matrix(console)
+
+
+def _show_matrix(console: Console) -> None:
+    """Scenario x target: a dot where it runs, a number where it is impossible, and why below."""
+    every = list(targets.targets().values())
+    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid.add_column("scenario")
+    for target in every:
+        # The tree's version is the same for all and in the table above.
+        grid.add_column(target.name.partition("-")[2], justify="center")
+    grid.add_column("claim")
+    reasons: dict[str, int] = {}
     for entry in catalogue():
-        scenario = entry.scenario
-        grid.add_row(scenario.id, " ".join(scenario.modules), scenario.claim)
+        found = [entry.scenario.why_impossible(target) for target in every]
+        cells = [
+            "•" if why is None else f"[dim]{reasons.setdefault(why, len(reasons) + 1)}[/]" for why in found
+        ]
+        grid.add_row(entry.scenario.id, *cells, escape(entry.scenario.claim))
     console.print(grid)
+    if reasons:
+        console.print("\n• runs there; a number: impossible there, because")
+        notes = Table.grid(padding=(0, 1))
+        for why, number in reasons.items():
+            notes.add_row(f"[dim]{number:>2}[/]", escape(why))
+        console.print(notes)
 
 
 def show_doctor(console: Console) -> int:

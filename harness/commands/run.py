@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pytest
 
 from harness import pytest_plugin
 from harness.commands.evidence import new_evidence_dir
+from harness.drive import schedule
 from harness.drive.catalogue import Entry, select
 from harness.drive.workbench import Workbench
 from harness.errors import InfrastructureError
@@ -33,8 +33,10 @@ class Order:
     modules: Sequence[Path] = ()
     tree: str | None = None
     json: Path | None = None
+    cold: bool = False
+    """Boot each scenario's guest instead of cloning it."""
     jobs: int = 0
-    """Guests at once; 0: as many as this process may use processors."""
+    """Guests at once, at most; 0: as many as this process may use processors."""
 
 
 def run_scenarios(order: Order) -> int:
@@ -45,7 +47,8 @@ def run_scenarios(order: Order) -> int:
     with Progress() as progress:
         bench = Workbench(order.modules, order.tree, progress)
         for target in order.targets:
-            for cmdline in dict.fromkeys(entry.scenario.cmdline for entry in entries):
+            runs = (entry.scenario for entry in entries if entry.scenario.why_impossible(target) is None)
+            for cmdline in dict.fromkeys(scenario.cmdline for scenario in runs):
                 bench.template(target, cmdline)
         found, stopped = _run_pytest(order, entries, evidence, progress)
     results = _with_missing(found, entries, order.targets, stopped)
@@ -61,12 +64,13 @@ def _run_pytest(
     order: Order, entries: Sequence[Entry], evidence: Path, progress: Progress
 ) -> tuple[list[Result], int]:
     total = len(entries) * len(order.targets)
-    jobs = min(order.jobs or len(os.sched_getaffinity(0)), total)
+    jobs = min(schedule.guests_at_once(order.targets, order.jobs), total)
     words = ["-c", str(PROJECT / "pyproject.toml"), "-p", "no:terminal", "--evidence", str(evidence)]
     words += [f"--target={target.name}" for target in order.targets]
     words += [f"--module={module}" for module in order.modules]
     words += [f"--tree={order.tree}"] if order.tree else []
-    words += ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
+    words += ["--cold"] if order.cold else []
+    words += ["-n", str(jobs), "--maxschedchunk", "1"] if jobs > 1 else []
     with progress.step("scenarios", total) as step:
 
         def on_result(result: Result) -> None:

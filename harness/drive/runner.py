@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from harness.drive.workbench import Workbench
     from harness.targets import Target
 
-CLONE_SECONDS: Final = 20.0
 END_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.005
 LEAST_SAMPLES: Final = 2
@@ -46,7 +45,7 @@ class ScenarioRun:
         self._started = time.monotonic()
 
     def start(self) -> Guest:
-        """Clone a guest, unpack the scenario's modules in it, and start sampling."""
+        """Get a guest, unpack the scenario's modules in it, and start sampling."""
         scenario, target = self.scenario, self.target
         template = self._bench.template(target, scenario.cmdline)
         payload = self._bench.payload(target, scenario.modules)
@@ -54,9 +53,7 @@ class ScenarioRun:
         self._write_about()
         self._started = time.monotonic()
         deadline = Deadline.after(scenario.seconds, f"scenario {scenario.id}", slowdown=template.slowdown)
-        self._machine = template.clone(
-            self.evidence, payload, deadline.within(CLONE_SECONDS, "a clone of the guest answers")
-        )
+        self._machine = self._bench.machine(template, self.evidence, payload, deadline)
         self._guest = Guest(
             self._machine,
             target,

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from harness.boot.machine import Machine, boot
 from harness.boot.payload import pack
-from harness.boot.template import Template
+from harness.boot.template import BOOT_SECONDS, Template
 from harness.build.artefacts import Artefacts, build_all, own_modules
 from harness.build.modules import Module, build_module, check_directory
 from harness.build.store import Store
+from harness.deadline import Deadline
 from harness.drive.guest import MODULES
 from harness.errors import UserError
 from harness.progress import Progress
 from harness.targets import Target
+
+CLONE_SECONDS: Final = 20.0
 
 
 def module_dirs(extra: Sequence[Path] = ()) -> dict[str, Path]:
@@ -31,10 +36,14 @@ def module_dirs(extra: Sequence[Path] = ()) -> dict[str, Path]:
 class Workbench:
     """Builds on first use; every process of a run has one of its own, over the same cache."""
 
-    def __init__(self, modules: Sequence[Path], tree: str | None, progress: Progress) -> None:
+    def __init__(
+        self, modules: Sequence[Path], tree: str | None, progress: Progress, *, cold: bool = False
+    ) -> None:
+        """``cold``: guests are booted, not cloned (:meth:`machine`)."""
         # What the user gave is looked at before anything that takes minutes.
         self._directories = module_dirs(modules)
         self._tree = tree
+        self._cold = cold
         self._progress = progress
         self._store = Store()
         self._artefacts: dict[str, Artefacts] = {}
@@ -55,6 +64,26 @@ class Workbench:
                 self.artefacts(target), self._store, extra_cmdline=cmdline, progress=self._progress
             )
         return self._templates[key]
+
+    def machine(self, template: Template, evidence: Path, payload: Path, deadline: Deadline) -> Machine:
+        """A running guest for one scenario: a clone of ``template``, or one that is booted like it.
+
+        Raises what :func:`harness.boot.machine.await_guest` raises.
+        """
+        if not self._cold:
+            return template.clone(
+                evidence, payload, deadline.within(CLONE_SECONDS, "a clone of the guest answers")
+            )
+        machine = boot(
+            self.artefacts(template.parts.target),
+            evidence,
+            deadline.within(BOOT_SECONDS, "the guest boots"),
+            extra_cmdline=template.parts.cmdline,
+            accel=template.parts.accel,
+            payload=payload,
+        )
+        machine.slowdown = template.slowdown
+        return machine
 
     @property
     def module_names(self) -> tuple[str, ...]:

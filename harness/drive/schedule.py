@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which scenarios start first, and how many guests run at once.
+
+The longest starts first: what is left for the end is short, and no processor waits for the one scenario
+that began last. How long each took is remembered from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import psutil
+
+from harness.build.store import Store, write_atomically
+from harness.judge.verdict import Result, Verdict
+from harness.targets import Target
+
+Durations = dict[str, float]
+"""Seconds by ``target/scenario``."""
+
+QEMU_MIB: Final = 160
+"""What QEMU itself takes besides the guest's memory: translated code, its libraries, the devices."""
+UNKNOWN_SECONDS: Final = 10.0
+"""A scenario that never ran begins early: it may be a long one."""
+_FILE: Final = "durations.json"
+_MIB: Final = 1 << 20
+
+
+def key_of(target: str, scenario: str) -> str:
+    return f"{target}/{scenario}"
+
+
+def load(store: Store) -> Durations:
+    """What is remembered; nothing when there is nothing, or nothing that can be read."""
+    try:
+        found = json.loads((store.root / _FILE).read_text(encoding="utf-8"))
+        return {str(key): float(seconds) for key, seconds in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def remember(store: Store, results: Iterable[Result]) -> None:
+    """Add how long each scenario took that came to its end."""
+    ended = (Verdict.PASSED, Verdict.FAILED)
+    new = {key_of(one.target, one.scenario): round(one.seconds, 2) for one in results if one.verdict in ended}
+    if new and store.root.is_dir():
+        with store.lock("durations", "file"):
+            text = json.dumps({**load(store), **new}, indent=1, sort_keys=True)
+            write_atomically(store.root / _FILE, text + "\n")
+
+
+def expected(durations: Mapping[str, float], target: str, scenario: str) -> float:
+    """How long a scenario will take, in seconds: as the last time, or as on the slowest other target."""
+    if (known := durations.get(key_of(target, scenario))) is not None:
+        return known
+    elsewhere = [seconds for key, seconds in durations.items() if key.partition("/")[2] == scenario]
+    return max(elsewhere, default=UNKNOWN_SECONDS)
+
+
+def guests_at_once(targets: Iterable[Target], wanted: int = 0, available: int | None = None) -> int:
+    """As many guests as there are processors (or ``wanted``) and as memory that is free has room for.
+
+    ``available`` is in bytes; by default what the host could give now without swapping. At least one.
+    """
+    each = max((target.memory_mib for target in targets), default=0) + QEMU_MIB
+    free = psutil.virtual_memory().available if available is None else available
+    room = free // (each * _MIB)
+    return max(1, min(wanted or len(os.sched_getaffinity(0)), int(room)))

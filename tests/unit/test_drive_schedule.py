@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What starts first, how many run at once, and what is remembered of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import targets
+from harness.build.store import Store
+from harness.drive import schedule
+from harness.drive.scenario import Scenario, scenario
+from harness.errors import UserError
+from harness.judge.verdict import Result, Verdict
+from harness.targets import Detector
+
+GIB = 1 << 30
+
+
+def result(seconds: float, verdict: Verdict = Verdict.PASSED, name: str = "Z01") -> Result:
+    return Result(name, "7.3-arm64", verdict, "", seconds, "")
+
+
+def test_the_last_time_counts_then_another_targets_then_it_may_be_long() -> None:
+    known = {"a/Z01": 1.0, "b/Z01": 4.0, "a/Z02": 2.0}
+    assert schedule.expected(known, "a", "Z01") == 1.0
+    assert schedule.expected(known, "c", "Z01") == 4.0, "the slowest of the others"
+    assert schedule.expected(known, "c", "Z03") == schedule.UNKNOWN_SECONDS
+
+
+def test_durations_are_kept_from_run_to_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    schedule.remember(store, [result(1.234)])
+    schedule.remember(store, [result(2.0, name="Z02"), result(60.0, Verdict.BROKEN)])
+    assert schedule.load(store) == {"7.3-arm64/Z01": 1.23, "7.3-arm64/Z02": 2.0}, "a broken run says nothing"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', '{"a": null}'])
+def test_a_damaged_record_is_no_record(tmp_path: Path, text: str) -> None:
+    (tmp_path / "durations.json").write_text(text)
+    assert schedule.load(Store(tmp_path)) == {}
+
+
+def test_guests_are_bounded_by_memory_that_is_free() -> None:
+    every = targets.named(["all"])
+    largest = max(target.memory_mib for target in every) + schedule.QEMU_MIB
+    assert schedule.guests_at_once(every, 8, available=3 * (largest << 20)) == 3
+    assert schedule.guests_at_once(every, 2, available=64 * GIB) == 2
+    assert schedule.guests_at_once(every, 8, available=0) == 1, "one always runs, and says what it lacks"
+
+
+def test_targets_are_named_once_and_all_is_every_one() -> None:
+    assert [target.name for target in targets.named([])] == [targets.DEFAULT_TARGET]
+    assert targets.named(["7.3-arm64", "all"])[0].name == "7.3-arm64"
+    assert len(targets.named(["7.3-arm64", "all"])) == len(targets.targets())
+    with pytest.raises(UserError, match="no target 'arm64'"):
+        targets.named(["arm64"])
+
+
+def test_there_are_these_targets() -> None:
+    assert list(targets.targets()) == ["7.3-x86_64", "7.3-arm64", "7.3-arm-highmem", "7.3-x86_64-kasan"]
+
+
+def test_a_scenario_is_impossible_where_the_kernel_lacks_what_it_relies_on() -> None:
+    leak = Scenario("Z31", "", "", relies_on=(Detector.KMEMLEAK,), impossible={"arm": "told"})
+    why = {name: leak.why_impossible(target) for name, target in targets.targets().items()}
+    assert why.pop("7.3-x86_64-kasan") is None
+    assert why.pop("7.3-arm-highmem") == "told", "the scenario's own reason comes first"
+    assert all("kmemleak" in str(reason) for reason in why.values())
+
+
+def test_a_detector_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="kasam"):
+        scenario("Z31", claim="", thread="", relies_on=("kasam",))
