@@ -2,6 +2,7 @@
 
 //! A cache of pages: something real to shrink.
 
+use crate::pressure::{press, Pressed};
 use kernel::{
     page::Page,
     prelude::*,
@@ -11,19 +12,6 @@ use kernel::{
         new_mutex, Mutex,
     },
 };
-
-extern "C" {
-    fn shrinker_press(took: *mut usize) -> bool;
-}
-
-/// Has this task reclaim memory: takes all there is, and then one page more. How many pages it took
-/// before it had to reclaim, and whether the last one was found. All of them are given back.
-fn press() -> (usize, bool) {
-    let mut took = 0;
-    // SAFETY: It writes one number to where it is told to, which is ours.
-    let found = unsafe { shrinker_press(&mut took) };
-    (took, found)
-}
 
 /// An object of the cache: one page, and a small allocation that holds it.
 struct Object {
@@ -121,7 +109,7 @@ impl Cache {
     }
 
     /// Has this task reclaim memory, with the lock held if `locked`; see [`press`].
-    pub(crate) fn press(&self, locked: bool) -> (usize, bool) {
+    pub(crate) fn press(&self, locked: bool) -> Pressed {
         let objects = locked.then(|| self.objects.lock());
         let pressed = press();
         drop(objects);

@@ -16,6 +16,8 @@
 //! | `press` | takes memory until this task has to reclaim, and gives it back |
 //! | `press_locked` | the same, with the cache's lock held |
 //! | `drain` | frees all objects |
+//! | `hoard PAGES` | keeps so many free pages from everybody else |
+//! | `release` | gives those back |
 //! | `counters` | what the callbacks saw |
 //! | `reset` | sets the counters to 0 |
 //! | `variant NAME` | answers in another way, see `variants.rs`; `none` is the right one |
@@ -39,6 +41,7 @@ mod cache;
 mod json;
 #[path = "../common/ops.rs"]
 mod ops;
+mod pressure;
 // It is complete and public, to be moved into the kernel crate as it is.
 #[allow(dead_code, unreachable_pub)]
 mod shrinker;
@@ -49,6 +52,7 @@ use attached::Attached;
 use cache::Cache;
 use json::Json;
 use ops::{Args, Operations};
+use pressure::Hoard;
 use shrinker::{CountObjects, ScanControl, ScanObjects, ShrinkControl, Shrinker, ShrinkerBuilder};
 use stats::{Caller, Stats};
 use variants::{Variant, VARIANTS};
@@ -114,6 +118,7 @@ struct Control {
     /// No callback waits for this lock, so that a shrinker may be dropped under it.
     #[pin]
     attached: Mutex<Option<Attached>>,
+    hoard: Hoard,
 }
 
 impl Control {
@@ -160,8 +165,8 @@ impl Control {
     }
 
     fn press(&self, locked: bool, out: &mut Json<'_>) -> Result {
-        let (took, found) = self.shared.cache.press(locked);
-        out.usize("took", took).bool("found", found);
+        let pressed = self.shared.cache.press(locked);
+        out.usize("took", pressed.took).bool("found", pressed.found);
         Ok(())
     }
 
@@ -195,6 +200,14 @@ impl Operations for Control {
             "press_locked" => self.press(true, out),
             "drain" => {
                 out.usize("freed", self.shared.cache.drain());
+                Ok(())
+            }
+            "hoard" => {
+                out.usize("took", self.hoard.take(args.usize()?));
+                Ok(())
+            }
+            "release" => {
+                self.hoard.release();
                 Ok(())
             }
             "counters" => {
@@ -269,6 +282,7 @@ impl kernel::Module for Module {
             pin_init!(Control {
                 shared,
                 attached <- new_mutex!(None, "rust_shrinker::attached"),
+                hoard: Hoard::new(),
             }),
             GFP_KERNEL,
         )?;

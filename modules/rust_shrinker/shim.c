@@ -18,42 +18,88 @@ void shrinker_caller_get(struct shrinker_caller *caller)
 	caller->atomic = preempt_count() || irqs_disabled();
 }
 
-/*
- * Has the current task go into direct reclaim, and nobody else if it can be
- * helped: takes every page that can be had without reclaim (*@took is how many),
- * without waking kswapd, and then asks for one more with it. Does not try twice,
- * so that nobody is killed for it. Returns whether the last page was found. Gives
- * all of them back.
- */
-bool shrinker_press(size_t *took)
+/* Adds a block of pages to @taken. */
+static void put_away(struct list_head *taken, struct page *page, int order)
 {
-	const gfp_t take = (GFP_KERNEL & ~__GFP_RECLAIM) | __GFP_NOWARN;
-	const gfp_t reclaim = take | __GFP_DIRECT_RECLAIM | __GFP_NORETRY;
+	set_page_private(page, order);
+	list_add(&page->lru, taken);
+}
+
+static void give_back(struct list_head *taken)
+{
 	struct page *page, *next;
-	LIST_HEAD(taken);
-	bool found;
 	int order;
 
-	*took = 0;
-	for (order = MAX_PAGE_ORDER; order >= 0; order--) {
-		while ((page = alloc_pages(take, order))) {
-			set_page_private(page, order);
-			list_add(&page->lru, &taken);
-			*took += 1UL << order;
-		}
-	}
-
-	page = alloc_page(reclaim);
-	found = page;
-	if (page)
-		__free_page(page);
-
-	list_for_each_entry_safe(page, next, &taken, lru) {
+	list_for_each_entry_safe(page, next, taken, lru) {
 		order = page_private(page);
 		set_page_private(page, 0);
 		list_del(&page->lru);
 		__free_pages(page, order);
 	}
+}
+
+/*
+ * Takes up to @pages pages, large blocks first, as far as they can be had without
+ * reclaim and without waking kswapd. Returns how many there were.
+ */
+static size_t take(struct list_head *taken, gfp_t gfp, size_t pages)
+{
+	struct page *page;
+	size_t took = 0;
+	int order;
+
+	gfp = (gfp & ~__GFP_RECLAIM) | __GFP_NOWARN;
+	for (order = MAX_PAGE_ORDER; order >= 0; order--) {
+		while (pages - took >= 1UL << order) {
+			page = alloc_pages(gfp, order);
+			if (!page)
+				break;
+			put_away(taken, page, order);
+			took += 1UL << order;
+		}
+	}
+
+	return took;
+}
+
+/*
+ * Has the current task go into direct reclaim, and nobody else if it can be
+ * helped: takes all that can be had without reclaim (*@took is how many pages),
+ * and then asks for one page more with it. Does not try twice, so that nobody is
+ * killed for it. Returns whether that page was found. Gives all of them back.
+ */
+bool shrinker_press(size_t *took)
+{
+	const gfp_t reclaim = GFP_KERNEL & ~__GFP_KSWAPD_RECLAIM;
+	struct page *page;
+	LIST_HEAD(taken);
+	bool found;
+
+	*took = take(&taken, GFP_KERNEL, SIZE_MAX);
+
+	page = alloc_page(reclaim | __GFP_NORETRY | __GFP_NOWARN);
+	found = page;
+	if (page)
+		__free_page(page);
+	give_back(&taken);
 
 	return found;
+}
+
+static LIST_HEAD(hoarded);
+static DEFINE_MUTEX(hoard_lock);
+
+/* Keeps up to @pages pages, of high memory first, from everybody else. */
+size_t shrinker_hoard(size_t pages)
+{
+	guard(mutex)(&hoard_lock);
+
+	return take(&hoarded, GFP_HIGHUSER, pages);
+}
+
+void shrinker_release_hoard(void)
+{
+	guard(mutex)(&hoard_lock);
+
+	give_back(&hoarded);
 }

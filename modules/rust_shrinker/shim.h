@@ -15,5 +15,7 @@ struct shrinker_caller {
 
 void shrinker_caller_get(struct shrinker_caller *caller);
 bool shrinker_press(size_t *took);
+size_t shrinker_hoard(size_t pages);
+void shrinker_release_hoard(void);
 
 #endif /* RUST_SHRINKER_SHIM_H */
