@@ -128,14 +128,17 @@ def doctor() -> None:
 
 @app.command()
 def bench(
+    target: TargetOption = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the figures here.")] = None,
-    target: OneTargetOption = DEFAULT_TARGET,
-    long: Annotated[bool, typer.Option("--long", help="Also time make run and make test.")] = False,
+    long: Annotated[
+        bool,
+        typer.Option("--long", help="Also time every scenario, cloned and booted, make run and make test."),
+    ] = False,
 ) -> None:
     """Measure how fast guests, scenarios and rebuilds are."""
     from harness.bench import run_bench
 
-    run_bench(targets.target(target), json, Console(), long=long)
+    run_bench(targets.named(target or ()), json, Console(), long=long)
 
 
 @app.command()
