@@ -3,19 +3,22 @@
 
 Text is fed in chunks while the guest runs; the result does not depend on where the chunks were cut.
 With PRINTK_CALLER each task and each CPU is a context of its own, so reports that were printed at the
-same time by two CPUs stay apart. What counts as a report is data, in headers.py and follows.py.
+same time by two CPUs stay apart. What counts as a report is data, in headers.py, follows.py and body.py.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 from harness.judge import follows, headers
+from harness.judge.body import Part, look
 from harness.judge.kinds import Follow, Header, Kind
-from harness.judge.lines import Line, LineSplitter, Replay, parse_line
+from harness.judge.lines import STAMP_LIKE, Line, Replay, WholeLines, clean, take_apart
 from harness.judge.marks import Mark, parse_mark
-from harness.judge.prefilter import blocks, candidates, is_quiet
+from harness.judge.prefilter import BLOCK, candidates, hot_lines
 from harness.judge.reports import MOST_LINES, OpenReport, Report, judge
 
 __all__ = ["ConsoleParser", "Report", "parse"]
@@ -33,6 +36,12 @@ SILENT: Final = 2000
 """A report is over when its context has said nothing for so many lines of the others."""
 EXPIRE_EVERY: Final = 256
 """Lines between two looks for such reports."""
+MOST_SAME: Final = 100
+"""Reports of one bug that keep their lines; of the others only the first line is kept."""
+MOST_REPORTS: Final = 10_000
+"""Reports handed out; a log with more is only counted on."""
+UNSTAMPED: Final = "?"
+"""The context of lines without a time stamp in a log whose lines have them."""
 
 
 def _cells(match: re.Match[str]) -> dict[str, str]:
@@ -49,39 +58,45 @@ def match_header(text: str, after_cut: bool) -> tuple[Header, dict[str, str]] | 
 
 
 class ConsoleParser:
-    """Reads a console as it grows. ``marks`` and ``dropped`` grow with it."""
+    """Reads a console as it grows. ``marks``, ``dropped`` and ``beyond`` grow with it.
 
-    def __init__(self) -> None:
-        self._splitter = LineSplitter()
+    ``mixed`` is for logs of machines that nobody knows: a report without time stamps counts there even
+    when other lines have them, provided that a stack is below it. On a console that a shell shares, such
+    text is what somebody printed.
+    """
+
+    def __init__(self, *, mixed: bool = False) -> None:
+        self._mixed = mixed
+        self._splitter = WholeLines()
         self._replay = Replay()
         self._open: dict[str, OpenReport] = {}
+        self._joined: dict[str, str] = {}
+        self._asking: str | None = None
         self._above: dict[str, list[Line]] = {}
         self._done: list[OpenReport] = []
+        self._times: Counter[str] = Counter()
         self._stamped = False
         self._boots = 0
+        self._announced = False
         self.lines = 0
         self.dropped = 0
         """Messages that printk says never reached this console."""
+        self.beyond = 0
+        """Reports that were found and not handed out because there were too many."""
         self.marks: list[Mark] = []
 
     def feed(self, chunk: bytes) -> list[Report]:
         """The reports that ``chunk`` brought to their end."""
-        end = chunk.rfind(b"\n") + 1
-        first = chunk.find(b"\n") + 1
-        self._lines_of(chunk[:first])
-        for block in blocks(chunk, first, end):
-            if self._is_idle(block) and is_quiet(block):
-                self._skip(block)
-            else:
-                self._lines_of(block)
-        self._lines_of(chunk[end:])
+        for start in range(0, len(chunk), BLOCK):
+            if whole := self._splitter.feed(chunk[start : start + BLOCK]):
+                self._block(clean(whole))
         return self._take_done()
 
     def finish(self) -> list[Report]:
         """The rest: reports that the end of the log cut short are judged as they are."""
-        for raw in self._splitter.finish():
-            self._raw_line(raw)
-        if last := self._replay.finish():
+        if last_line := self._splitter.finish():
+            self._block(clean(last_line))
+        if last := self._replay.release():
             self._line(last)
         for context in list(self._open):
             self._close(context)
@@ -89,57 +104,98 @@ class ConsoleParser:
 
     def pending(self) -> list[Report]:
         """What has begun but not come to its end, as it would be judged now."""
-        return [judge(open_) for open_ in self._open.values()]
+        return [report for open_ in self._open.values() if (report := judge(open_))]
 
     def _take_done(self) -> list[Report]:
         done, self._done = self._done, []
-        return [judge(open_) for open_ in done]
+        return [slim for open_ in done if (report := judge(open_)) and (slim := self._slimmed(report))]
 
-    def _lines_of(self, piece: bytes) -> None:
-        for raw in self._splitter.feed(piece):
-            self._raw_line(raw)
+    def _slimmed(self, report: Report) -> Report | None:
+        """The report, without its lines when it is one of very many: memory must not grow with a flood."""
+        known = report.fingerprint if len(self._times) < MOST_REPORTS else str(report.kind)
+        self._times[known] += 1
+        if self._times.total() > MOST_REPORTS:
+            self.beyond += 1
+            return None
+        if self._times[known] > MOST_SAME:
+            return replace(report, raw=report.raw[:1], positions=report.positions[:1])
+        return report
 
-    def _is_idle(self, block: bytes) -> bool:
-        """Between reports, and ``block`` cannot be the first to show that lines have time stamps."""
-        stamps_known = self._stamped or b"[" not in block
-        return stamps_known and not self._open and not self._above and not self._replay.is_noted
+    def _block(self, text: str) -> None:
+        """Whole lines. Between reports only hot lines are looked at, the others are counted."""
+        hot = self._hot(text)
+        index, place, length = 0, 0, len(text)
+        while place < length:
+            while index < len(hot) and hot[index] < place:
+                index += 1
+            following = hot[index] if index < len(hot) else length
+            if following > place and not self._open and not self._above and not self._replay.is_noted:
+                if last := self._replay.finish():
+                    self._line(last)
+                    continue  # it may have begun a report
+                self.lines += text.count("\n", place, following)
+                place = following
+                continue
+            end = text.index("\n", place)
+            self.lines += 1
+            line = take_apart(self.lines, text[place:end], following == place)
+            place = end + 1
+            if certain := self._replay.feed(line):
+                self._line(certain)
 
-    def _skip(self, block: bytes) -> None:
-        """Count the lines of a quiet block; the line held for a possible replay is certain by now."""
-        if last := self._replay.finish():
-            self._line(last)
-            if not self._is_idle(block):
-                self._lines_of(block)
-                return
-        self.lines += block.count(b"\n")
-
-    def _raw_line(self, raw: bytes) -> None:
-        self.lines += 1
-        if line := self._replay.feed(parse_line(self.lines, raw)):
-            self._line(line)
+    def _hot(self, text: str) -> list[int]:
+        hot = hot_lines(text)
+        if not self._stamped and (first := _first_stamped(text)) is not None:
+            return sorted({first, *hot})
+        return hot
 
     def _line(self, line: Line) -> None:
         if line.number % EXPIRE_EVERY == 0:
             self._expire(line.number)
-        self._stamped = self._stamped or line.stamped
         if line.dropped:
             self.dropped += line.dropped
             for hurt in self._open.values():
                 hurt.dropped = True
+        if line.from_user and not (line.hot and line.text.startswith("harness: ")):
+            self._stamped = True
+            return
+        if not line.stamped:
+            if self._stamped:
+                # Once time stamps were seen, a line without one did not come from the kernel's printk.
+                if not self._mixed:
+                    return
+                line = line._replace(caller=UNSTAMPED)
+        elif not self._stamped:
+            self._stamped = True
+            self._boots += _begins_late(line)
+        if line.hot and self._on_note(line):
+            return
+        self._on_kernel_line(line)
+
+    def _on_note(self, line: Line) -> bool:
+        """Lines that are about the console or the machine, not about trouble."""
         if line.text.startswith("harness: ") and (mark := parse_mark(line.number, line.text)):
             if len(self.marks) < MOST_MARKS:
                 self.marks.append(mark)
-            return
-        # Once time stamps were seen, a line without one did not come from the kernel's printk.
-        if line.from_user or (self._stamped and not line.stamped):
-            return
-        open_ = self._open.get(line.caller)
+            return True
+        if follows.ANNOUNCED.match(line.text) or line.text.startswith(("-- Boot", "-- Reboot")):
+            self._announced = True
+        return line.from_user
+
+    def _on_kernel_line(self, line: Line) -> None:
+        context = line.caller
+        open_ = self._open.get(context)
         if open_ is not None:
             open_.latest = line.number
-        found = match_header(line.text, after_cut=self._is_cut(line.caller, open_))
-        if found and not self._is_first_boot(found[0]):
-            self._on_header(line, found[0], found[1], open_)
-        elif open_ is not None:
+        if line.hot:
+            found = match_header(line.text.lstrip(" \t"), self._is_cut(context, open_))
+            if found is not None:
+                if found[0].kind is not Kind.REBOOT:
+                    self._on_header(line, found[0], found[1], open_)
+                elif self._is_surprise(line):
+                    self._begin(line, found[0], found[1], [])
+                return
+        if open_ is not None:
             self._on_body(line, open_)
         else:
             self._on_other(line)
@@ -157,62 +213,83 @@ class ConsoleParser:
         above = open_.aside if open_ is not None else self._above.get(context, ())
         return any("cut here" in line.text for line in above)
 
-    def _is_first_boot(self, header: Header) -> bool:
-        if header.kind is not Kind.REBOOT:
-            return False
+    def _is_surprise(self, line: Line) -> bool:
+        """A machine starts: whatever was open is over. The first time, and when told before, is no news."""
+        died = any(open_.panicked for open_ in self._open.values())
+        for context in list(self._open):
+            self._close(context)
+        self._above.clear()
+        announced, self._announced = self._announced, False
         self._boots += 1
-        return self._boots == 1
+        return self._boots > 1 and not (announced or died or line.logged or line.caller == UNSTAMPED)
 
     def _on_header(
         self, line: Line, header: Header, groups: dict[str, str], open_: OpenReport | None
     ) -> None:
-        if header.kind is Kind.PANIC and (host := self._panics_over(line, open_)):
+        if header.kind is Kind.PANIC and (host := self._panics_over(groups.get("what", ""), open_)):
             host.panicked = True
             host.keep(line)
             return
-        if open_ is not None:
-            if open_.kind is Kind.PANIC or open_.panicked:
-                open_.keep(line)  # a dying kernel says much
-                return
-            if follow := _find_follow(open_, header, groups, line):
-                _absorb(open_, follow, header, groups, line)
-                return
-            above = open_.from_opener()
-            self._close(line.caller)
-        else:
-            above = self._above.pop(line.caller, [])
-        new = OpenReport(
-            header, line, groups, [*above, line], line.number, seen={header.kind}, ended=header.end is None
-        )
+        if open_ is None:
+            self._begin(line, header, groups, self._above.pop(line.caller, []))
+            return
+        if open_.kind is Kind.PANIC or open_.panicked:
+            open_.keep(line)  # a dying kernel says much
+            return
+        if follow := _find_follow(open_, header, groups, line):
+            _absorb(open_, follow, header, groups, line)
+            return
+        above = open_.from_opener()
+        self._close(line.caller)
+        self._begin(line, header, groups, above)
+
+    def _begin(self, line: Line, header: Header, groups: dict[str, str], above: list[Line]) -> None:
+        new = OpenReport(header, line, groups, [], line.number, seen={header.kind}, ended=header.end is None)
+        for one in (*above, line):
+            new.keep(one)
         new.panicked = header.kind is Kind.PANIC or bool(follows.FATAL.match(line.text))
+        new.unstamped = line.caller == UNSTAMPED
         if len(self._open) >= MOST_OPEN:
             self._close(next(iter(self._open)))
+        self._joined.pop(line.caller, None)
         self._open[line.caller] = new
 
-    def _panics_over(self, line: Line, open_: OpenReport | None) -> OpenReport | None:
+    def _panics_over(self, reason: str, open_: OpenReport | None) -> OpenReport | None:
         """The report over which the kernel panics; a panic of its own has none."""
-        if open_ is not None and not open_.kind.is_fact:
+        is_consequence = follows.CONSEQUENCE.match(reason) is not None
+        if open_ is not None and not open_.kind.is_fact and (is_consequence or not open_.ended):
             return open_
-        if follows.CONSEQUENCE.match(line.text.partition("not syncing: ")[2]):
+        if is_consequence:
             real = [one for one in self._open.values() if not one.kind.is_fact]
             return max(real, key=lambda one: one.at.number, default=None)
         return None
 
     def _on_body(self, line: Line, open_: OpenReport) -> None:
-        _note_details(open_, line.text)
+        text = line.text
         header = open_.header
-        if header.end is not None and header.end.match(line.text):
+        if header.details is not None:
+            _note_details(open_, header.details, text)
+        found = look(text)
+        if header.end is not None and header.end.match(text):
             open_.ended = True
-            open_.keep(line)
-        elif follows.BODY.match(line.text) and not follows.OPENER.match(line.text):
-            open_.keep(line)
+            open_.keep(line, found)
+        elif found is not None and not follows.OPENER.match(text):
+            open_.keep(line, found)
+            if found.part is Part.OTHER and follows.NMI.match(text):
+                self._asking = line.caller
         else:
             open_.aside.append(line)
             if len(open_.aside) > _gap(open_):
                 self._close(line.caller)
 
     def _on_other(self, line: Line) -> None:
-        if follows.OPENER.match(line.text):
+        text = line.text
+        if (host := self._joined.get(line.caller)) is not None:
+            self._on_joined(line, self._open[host])
+        elif self._asking in self._open and follows.NMI.match(text) and len(self._joined) < MOST_OPEN:
+            self._joined[line.caller] = str(self._asking)
+            self._on_joined(line, self._open[str(self._asking)])
+        elif follows.OPENER.match(text):
             if len(self._above) >= MOST_OPEN:
                 self._above.pop(next(iter(self._above)))
             self._above[line.caller] = [line]
@@ -221,8 +298,43 @@ class ConsoleParser:
             if len(above) > MOST_ABOVE:
                 del self._above[line.caller]
 
+    def _on_joined(self, line: Line, host: OpenReport) -> None:
+        """Another CPU shows its stack because the report's CPU asked for it."""
+        found = look(line.text)
+        if found is None or follows.OPENER.match(line.text):
+            del self._joined[line.caller]
+        else:
+            host.latest = line.number
+            host.keep(line, found)
+
     def _close(self, context: str) -> None:
         self._done.append(self._open.pop(context))
+        if self._asking == context:
+            self._asking = None
+        for other in [one for one, host in self._joined.items() if host == context]:
+            del self._joined[other]
+
+
+def _first_stamped(text: str) -> int | None:
+    """Where the first line with a time stamp begins."""
+    place = 0
+    while (match := STAMP_LIKE.search(text, place)) is not None:
+        start = text.rfind("\n", 0, match.start()) + 1
+        end = text.index("\n", match.start())
+        line = take_apart(0, text[start:end])
+        if line.stamped or line.from_user:
+            return start
+        place = end
+    return None
+
+
+_SECONDS: Final = re.compile(r"\[ *(\d+)\.\d{6}\]")
+
+
+def _begins_late(line: Line) -> bool:
+    """The log's first line with a time is from a machine that had been up for a while."""
+    match = _SECONDS.search(line.raw)
+    return match is not None and int(match[1]) >= 1
 
 
 def _gap(open_: OpenReport) -> int:
@@ -231,9 +343,8 @@ def _gap(open_: OpenReport) -> int:
     return GAP_ENDED if open_.ended else GAP_OPEN
 
 
-def _note_details(open_: OpenReport, text: str) -> None:
-    details = open_.header.details
-    if details is not None and (match := details.match(text)):
+def _note_details(open_: OpenReport, details: re.Pattern[str], text: str) -> None:
+    if match := details.match(text):
         for name, value in _cells(match).items():
             open_.groups.setdefault(name, value)
 
@@ -272,9 +383,9 @@ def _absorb(open_: OpenReport, follow: Follow, header: Header, groups: dict[str,
     open_.ended = header.end is None
 
 
-def parse(text: bytes | str) -> list[Report]:
+def parse(text: bytes | str, *, mixed: bool = False) -> list[Report]:
     """All reports of a whole log, in the order in which they begin. Facts (OOM) are among them."""
-    parser = ConsoleParser()
+    parser = ConsoleParser(mixed=mixed)
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     reports = [*parser.feed(data), *parser.finish()]
     return sorted(reports, key=lambda report: report.line)

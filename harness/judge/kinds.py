@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The kinds of trouble a kernel reports, and the shape of the tables that know their wording.
 
-The tables are in headers.py (first lines of reports) and follows.py (what belongs to a report that has
-begun); the engine that reads them is dmesg.py.
+The tables are in headers.py (first lines of reports), follows.py (what belongs to a report that has
+begun) and helpers.py (functions that are nobody's fault); the engine that reads them is dmesg.py.
 """
 
 from __future__ import annotations
@@ -30,11 +30,17 @@ class Kind(StrEnum):
     KCSAN = "kcsan"
     KMSAN = "kmsan"
     UBSAN = "ubsan"
+    CFI = "cfi"
+    """An indirect call or jump went where it must not (CONFIG_CFI, IBT)."""
     SLUB = "slub"
     SLAB_LEFTOVER = "slab-leftover"
     """A slab cache was destroyed while objects were alive in it."""
     LIST_CORRUPTION = "list-corruption"
     REFCOUNT = "refcount"
+    DEBUG_OBJECT = "debug-object"
+    """An object's life is out of order (CONFIG_DEBUG_OBJECTS)."""
+    REFERENCE_LEAK = "reference-leak"
+    """Somebody waits in vain for a last reference to go: a network device, an inode, a dentry."""
     USERCOPY = "usercopy"
     BAD_PAGE = "bad-page"
     MEMORY_LEAK = "memory-leak"
@@ -42,9 +48,13 @@ class Kind(StrEnum):
     SPINLOCK = "spinlock"
     ATOMIC_SLEEP = "atomic-sleep"
     ATOMIC_SCHEDULE = "atomic-schedule"
+    PREEMPTIBLE = "preemptible"
+    """Something bound to one CPU was used where the task could move to another."""
     RCU_STALL = "rcu-stall"
     SOFT_LOCKUP = "soft-lockup"
     HARD_LOCKUP = "hard-lockup"
+    CSD_STALL = "csd-stall"
+    """A CPU does not answer the others (CONFIG_CSD_LOCK_WAIT_DEBUG)."""
     HUNG_TASK = "hung-task"
     WORKQUEUE_LOCKUP = "workqueue-lockup"
     ZSWAP_DECOMPRESS = "zswap-decompress"
@@ -59,7 +69,7 @@ class Kind(StrEnum):
         return self in (Kind.OOM, Kind.ALLOC_FAILURE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Header:
     """The first line of a report.
 
@@ -80,6 +90,8 @@ class Header:
     framed: bool = True
     needs_cut: bool = False
     """Counts only after a ``cut here`` line; by itself it is somebody's own wording."""
+    needs_stack: bool = False
+    """Counts only with a stack or an oops below it; without, a process was to blame."""
 
 
 @dataclass(frozen=True, slots=True)

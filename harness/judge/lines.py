@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bytes of a console become lines: whole ones, without the prefixes that printk and the wire put on them.
+"""Bytes of a console become lines: whole ones, without what printk, the wire and loggers put around them.
 
-What is understood: ``<4>`` (console_msg_format=syslog), ``[    1.234567]``, ``[   T12]`` or ``[    C0]``
-(PRINTK_CALLER), ANSI colours, carriage returns, bytes that are not UTF-8, something glued in front of
-the time stamp, and printk's own notes about messages it dropped or replays (kernel/printk/printk.c,
-``info_print_prefix`` and ``console_prepend_message``).
+What printk itself writes is read here: ``<4>`` (console_msg_format=syslog), ``[    1.234567]``,
+``[   T12]`` or ``[    C0]`` (PRINTK_CALLER), its notes about messages it dropped or replays
+(kernel/printk/printk.c, ``info_print_prefix`` and ``console_prepend_message``), ANSI colours, carriage
+returns and bytes that are not UTF-8. What dmesg(1), syslog and the journal write is in prefixes.py.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+
+from harness.judge.prefixes import Wrapping, unwrap
 
 LONGEST_LINE: Final = 4096
 """Bytes kept of one line; printk's own limit is 1024 (PRINTKRB_RECORD_MAX)."""
@@ -23,14 +24,21 @@ _PREFIX: Final = re.compile(
     r"(?: ?\[ *(?P<caller>[TC]\d{1,10})\])?"
 )
 _TIME: Final = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,9}\.\d{6}\]")
-_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_HOST: Final = re.compile(r"[\w.-]+ kernel: ?")
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\n\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL_BYTES: Final = bytes({*range(0x20), 0x7F} - set(b"\t\n\r"))
 _DROPPED: Final = re.compile(r"\*\* (\d+) printk messages dropped \*\* ?")
-_REPLAY: Final = "** replaying previous printk message **"
+_MISSED: Final = re.compile(r"Missed (\d+) kernel messages")
+REPLAY: Final = "** replaying previous printk message **"
+
+STAMP_LIKE: Final = re.compile(
+    r"\[ *\d{1,9}\.\d{6}|\[ *[TC]\d{1,10}\]|\d\d:\d\d|kernel:|[a-z] *:[a-z]+ *:|\[ *\+\d|\d,\d+,\d+,"
+)
+"""What every line with a stamp has somewhere; other lines may have it too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a console. ``number`` counts from 1 in the log as it arrived."""
 
     number: int
@@ -41,42 +49,77 @@ class Line:
     caller: str
     """``T12`` (task), ``C0`` (interrupt on a CPU), or empty without PRINTK_CALLER."""
     stamped: bool
-    """It carries a time stamp or a caller: it came through printk."""
+    """It carries a time stamp, a caller, or a logger's word that the kernel said it."""
     from_user: bool
-    """It was written to /dev/kmsg (a facility other than the kernel's; only seen with ``<level>``)."""
+    """A process said it: a facility other than the kernel's, or another name in a syslog."""
     dropped: int = 0
     """How many messages printk said it had dropped just before."""
+    logged: bool = False
+    """A logger (syslog, the journal) wrote it to a file that outlives a boot."""
+    hot: bool = True
+    """It has words that could begin a report (prefilter.py)."""
 
 
-class LineSplitter:
-    """Cuts chunks of bytes into lines; the result does not depend on where the chunks were cut."""
+class WholeLines:
+    """Cuts chunks of bytes into whole lines; the result does not depend on where the chunks were cut."""
 
     def __init__(self) -> None:
         self._tail = bytearray()
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines completed by ``chunk``, without their line ends."""
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            self._keep(chunk[start:end])
-            yield bytes(self._tail)
-            self._tail.clear()
-            start = end + 1
-        self._keep(chunk[start:])
+    def feed(self, chunk: bytes) -> bytes:
+        """All lines completed by ``chunk``, each with its line end and none longer than allowed."""
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            self._keep(chunk)
+            return b""
+        first = chunk.find(b"\n") + 1
+        self._keep(chunk[: first - 1])
+        whole = bytes(self._tail) + b"\n" + _shorten(chunk[first:end])
+        self._tail.clear()
+        self._keep(chunk[end:])
+        return whole
 
-    def finish(self) -> Iterator[bytes]:
+    def finish(self) -> bytes:
         """The last line, when the log does not end with a line end."""
-        if self._tail:
-            yield bytes(self._tail)
-            self._tail.clear()
+        last = bytes(self._tail) + b"\n" if self._tail else b""
+        self._tail.clear()
+        return last
 
     def _keep(self, piece: bytes) -> None:
         self._tail += piece[: LONGEST_LINE - len(self._tail)]
 
 
+class LineSplitter:
+    """The same, one line at a time and without line ends."""
+
+    def __init__(self) -> None:
+        self._whole = WholeLines()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The lines completed by ``chunk``."""
+        yield from self._whole.feed(chunk).split(b"\n")[:-1]
+
+    def finish(self) -> Iterator[bytes]:
+        """The last line, when the text does not end with a line end."""
+        yield from self._whole.finish().split(b"\n")[:-1]
+
+
+def _shorten(lines: bytes) -> bytes:
+    if len(lines) <= LONGEST_LINE:
+        return lines
+    parts = lines.split(b"\n")
+    if max(map(len, parts)) <= LONGEST_LINE:
+        return lines
+    return b"\n".join(part[:LONGEST_LINE] for part in parts)
+
+
 def clean(raw: bytes) -> str:
-    """Text that can be matched and shown: decoded, without colours and control characters."""
+    """Text that can be matched and shown: decoded, without colours and control characters but line ends."""
     text = raw.decode("utf-8", "backslashreplace")
+    if "\r" in text:
+        text = text.replace("\r", "")
+    if len(raw.translate(None, _CONTROL_BYTES)) == len(raw):
+        return text
     if "\x1b" in text:
         text = _ANSI.sub("", text)
     return _CONTROL.sub("", text)
@@ -84,30 +127,56 @@ def clean(raw: bytes) -> str:
 
 def parse_line(number: int, raw: bytes) -> Line:
     """Take one line apart."""
-    shown = clean(raw)
+    return take_apart(number, clean(raw))
+
+
+def take_apart(number: int, shown: str, hot: bool = True) -> Line:
+    """Take one clean line apart."""
+    prefix = _PREFIX.match(shown)
+    assert prefix is not None  # every part of it is optional
+    level, time, caller = prefix.groups()
+    if time is not None and "kernel: " not in shown:
+        end = prefix.end()
+        if shown[end : end + 1] == " ":
+            end += 1
+        user = level is not None and int(level) > 7
+        return Line(number, shown, shown[end:], caller or "", True, user, 0, False, hot)
+    return _wrapped(number, shown, hot)
+
+
+def _wrapped(number: int, shown: str, hot: bool) -> Line:
+    """A line that is not simply printk's: something stands in front of it, or it has no stamp at all."""
     rest = shown
     dropped = 0
-    if "printk messages dropped" in rest:
+    if "dropped **" in rest:
         dropped = sum(int(count) for count in _DROPPED.findall(rest))
         rest = _DROPPED.sub("", rest)
+    elif "Missed " in rest:
+        dropped = sum(int(count) for count in _MISSED.findall(rest))
+    around = unwrap(rest) or Wrapping(rest)
+    rest = around.text
     prefix = _PREFIX.match(rest)
     if (prefix is None or prefix["time"] is None) and (glued := _TIME.search(rest)):
         rest = rest[glued.start() :]
         prefix = _PREFIX.match(rest)
-    assert prefix is not None  # every part of it is optional
+    assert prefix is not None
     stamped = prefix["time"] is not None or prefix["caller"] is not None
     text = rest[prefix.end() :]
     if stamped and text.startswith(" "):
         text = text[1:]
+    if prefix["time"] is not None and (host := _HOST.match(text)):
+        text = text[host.end() :]
     level = prefix["level"]
     return Line(
         number=number,
         raw=shown,
         text=text,
-        caller=prefix["caller"] or "",
-        stamped=stamped,
-        from_user=level is not None and int(level) >> 3 != 0,
+        caller=prefix["caller"] or around.caller,
+        stamped=stamped or around.stamped,
+        from_user=around.from_user or (level is not None and int(level) > 7),
         dropped=dropped,
+        logged=around.logged,
+        hot=hot,
     )
 
 
@@ -120,30 +189,49 @@ class Replay:
 
     def __init__(self) -> None:
         self._held: Line | None = None
-        self.is_noted = False
+        self._is_noted = False
+
+    @property
+    def is_noted(self) -> bool:
         """The next line is a replay of the one before."""
+        return self._is_noted
 
     def feed(self, line: Line) -> Line | None:
         """The line that is now certain, if any; always one behind."""
-        if _REPLAY in line.raw:
-            if line.raw.strip() == _REPLAY:
-                self.is_noted = True
+        before = self._held
+        if REPLAY in line.raw:
+            if line.raw.strip() == REPLAY:
+                self._is_noted = True
                 return None
-            before, self._held = self._held, None
+            self._held = None
             return before
-        before, self._held = self._held, line
-        if self.is_noted and before is not None and line.raw.startswith(before.raw):
-            before = None
-        self.is_noted = False
+        self._held = line
+        if self._is_noted:
+            self._is_noted = False
+            if before is not None and line.raw.startswith(before.raw):
+                return None
         return before
 
     def finish(self) -> Line | None:
-        """The last line."""
+        """The last line; nothing while a note waits for the line it is about."""
+        if self._is_noted:
+            return None
         last, self._held = self._held, None
         return last
+
+    def release(self) -> Line | None:
+        """The last line, whatever waits: there is nothing more to come."""
+        self._is_noted = False
+        return self.finish()
 
 
 def tail_lines(console: bytes, most: int = 10) -> tuple[str, ...]:
     """The last lines of a console that say anything, without prefixes: what a person looks at first."""
     texts = (parse_line(1, raw).text.rstrip() for raw in console[-most * LONGEST_LINE :].split(b"\n"))
     return tuple([text for text in texts if text][-most:])
+
+
+def numbered(text: str, start: int = 1) -> Iterator[Line]:
+    """The lines of a text, taken apart."""
+    for number, raw in enumerate(text.splitlines(), start):
+        yield take_apart(number, raw)

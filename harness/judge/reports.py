@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from harness.judge import follows, frames
+from harness.judge.body import Found, Part
+from harness.judge.identity import fingerprint
 from harness.judge.kinds import Header, Kind
 from harness.judge.lines import Line
 
@@ -16,6 +18,8 @@ MOST_LINES: Final = 400
 """Lines kept of one report; what is beyond is read but not kept."""
 MOST_DUMPED: Final = 32
 """Of these, lines that only show memory."""
+MOST_CHARACTERS: Final = 100_000
+"""Characters kept of one report, however long its lines are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ class Report:
     """The line number of each of ``raw``."""
     panicked: bool = False
     """The kernel panicked over it."""
+    corrupted_why: str = ""
+    """What is missing or garbled, in words; empty unless ``corrupted``."""
+    taint: str | None = None
+    """The letters of ``Tainted:`` without blanks, empty for ``Not tainted``, None when it is not said."""
+    fingerprint: str = ""
+    """The same for one bug, whichever detector saw it."""
 
     @property
     def is_fact(self) -> bool:
@@ -79,7 +89,7 @@ class OpenReport:
     header: Header
     at: Line
     groups: dict[str, str]
-    lines: list[Line]
+    lines: list[tuple[Line, Found | None]]
     latest: int
     """Number of the last line read in its context."""
     aside: list[Line] = field(default_factory=list)
@@ -87,20 +97,31 @@ class OpenReport:
     ended: bool = False
     panicked: bool = False
     dropped: bool = False
+    unstamped: bool = False
+    """Its header had no time stamp in a log whose lines have them."""
     dumped: int = 0
+    characters: int = 0
 
     @property
     def kind(self) -> Kind:
         return self.header.kind
 
-    def keep(self, line: Line) -> None:
+    def keep(self, line: Line, found: Found | None = None) -> None:
         """``line`` belongs to the report, and with it what was held aside before it."""
-        for one in (*self.aside, line):
-            is_dump = follows.DUMP.match(one.text) is not None
-            self.dumped += is_dump
-            if len(self.lines) < MOST_LINES and not (is_dump and self.dumped > MOST_DUMPED):
-                self.lines.append(one)
-        self.aside.clear()
+        if self.aside:
+            for one in self.aside:
+                self._append(one, None)
+            self.aside.clear()
+        self._append(line, found)
+
+    def _append(self, line: Line, found: Found | None) -> None:
+        if found is not None and found.part is Part.DUMP:
+            self.dumped += 1
+            if self.dumped > MOST_DUMPED:
+                return
+        self.characters += len(line.raw)
+        if len(self.lines) < MOST_LINES and self.characters <= MOST_CHARACTERS:
+            self.lines.append((line, found))
 
     def from_opener(self) -> list[Line]:
         """Take back what stands above the next report's header (``cut here`` and below)."""
@@ -111,13 +132,20 @@ class OpenReport:
         return []
 
 
+_NAMES: Final = ("cache", "victim", "comm", "order")
+
+
 def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
     """The header's title filled in; a place for which there is nothing takes its punctuation with it."""
-    values = {name: frames.normalise(value) for name, value in groups.items()}
+    values = {
+        name: frames.normalise(value) for name, value in groups.items() if f"{{{name}}}" in header.title
+    }
     # Names stay as they are: they are not different from one run to the next.
-    values |= {name: groups[name] for name in ("cache", "victim", "comm", "order") if name in groups}
+    values |= {name: groups[name] for name in _NAMES if name in groups}
+    if "comm" in groups:
+        values["comm"] = re.sub(r"(?<=[:/\d])\d+|\d+(?=:)", "N", groups["comm"])
     if "where" in groups:
-        values["file"] = re.sub(r"(?::\d+)+$", "", groups["where"])
+        values["file"] = frames.source_path(groups["where"])
     title = re.sub(
         r"(?:(?:: | at | )?\{(\w+)\})",
         lambda place: place[0].replace(f"{{{place[1]}}}", values[place[1]]) if place[1] in values else "",
@@ -128,59 +156,92 @@ def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
     return title[: frames.LONGEST_TITLE]
 
 
-def judge(open_: OpenReport) -> Report:
-    """Turn what was read into a report."""
-    lines = open_.lines if open_.ended else [*open_.lines, *open_.aside][:MOST_LINES]
-    lines = sorted(lines, key=lambda line: line.number)
+def judge(open_: OpenReport) -> Report | None:
+    """Turn what was read into a report; None when it turns out that the kernel is not to blame."""
+    kept = open_.lines
+    if not open_.ended and open_.aside:
+        kept = [*kept, *((line, None) for line in open_.aside)][:MOST_LINES]
+    kept = sorted(kept, key=lambda pair: pair[0].number)
     groups = open_.groups
-    below = [line.text for line in lines if line.number > open_.at.number]
-    stack = frames.stack_of(below)
+    below = [pair for pair in kept if pair[0].number > open_.at.number]
+    stack = frames.first_stack(map(itemgetter(1), below))
+    if (open_.header.needs_stack or open_.unstamped) and not _is_backed(open_, stack):
+        return None
     frame = frames.guilty(stack, groups.get("frame"))
-    cpu, task = _cpu_and_task(groups, below)
+    cpu, task, taint = _who(groups, below)
+    why = _why_corrupted(open_, bool(stack))
+    title = _title(open_.header, groups, frame)
     return Report(
         kind=open_.kind,
-        title=_title(open_.header, groups, frame),
+        title=title,
         frame=frame,
         line=open_.at.number,
         context=open_.at.caller,
         cpu=cpu,
         task=task,
-        stack=tuple(str(one) for one in stack),
-        raw=tuple(line.raw for line in lines),
-        corrupted=_is_corrupted(open_, bool(stack)),
+        stack=tuple(map(str, stack)),
+        raw=tuple([line.raw for line, _ in kept]),
+        corrupted=bool(why),
         where=groups.get("where"),
         message=groups.get("message") or groups.get("what"),
-        positions=tuple(line.number for line in lines),
+        positions=tuple([line.number for line, _ in kept]),
         panicked=open_.panicked,
+        corrupted_why=why,
+        taint=taint,
+        fingerprint=fingerprint(open_.kind, title, frame),
     )
 
 
+_LEAST_BACKING: Final = 3
+"""Frames below a header without a time stamp, in a log that has them, for it to be the kernel's."""
+
+
+def _is_backed(open_: OpenReport, stack: tuple[frames.Frame, ...]) -> bool:
+    if open_.unstamped:
+        return len(stack) >= _LEAST_BACKING
+    return bool(stack) or len(open_.seen) > 1
+
+
 _CPU_LINE: Final = re.compile(
-    r"CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID: (?P<pid>\d+) Comm: (?P<comm>.+?) (?:Kdump|Not tainted|Tainted)"
+    r"(?:CPU: (?P<cpu>\d+) (?:UID: \d+ )?PID|Pid): (?P<pid>\d+),? [Cc]omm: (?P<comm>.+?)"
+    r" (?:Kdump: \w+ )?(?:Not tainted|Tainted: (?P<taint>(?:[A-Z] ?| )*)|(?=\d))"
 )
+_PROCESS: Final = re.compile(r"Process (?P<comm>.+) \(pid: (?P<pid>\d+),|TASK = \S+ '(?P<name>.+?)'")
 
 
-def _cpu_and_task(groups: dict[str, str], below: Iterable[str]) -> tuple[int | None, str | None]:
+def _who(
+    groups: dict[str, str], below: list[tuple[Line, Found | None]]
+) -> tuple[int | None, str | None, str | None]:
+    """CPU, ``comm/pid`` and taint, from the header or from the first line that says them."""
     cpu = groups.get("cpu")
     task = groups.get("task")
+    taint: str | None = None
     if task is None and "comm" in groups and "pid" in groups:
         task = f"{groups['comm']}/{groups['pid']}"
-    if cpu is None or task is None:
-        for text in below:
-            if match := _CPU_LINE.match(text):
-                cpu = cpu or match["cpu"]
-                task = task or f"{match['comm']}/{match['pid']}"
-                break
-    return int(cpu) if cpu is not None else None, task
+    for line, found in below:
+        if found is not None and found.part is Part.CPU and (match := _CPU_LINE.match(line.text)):
+            cpu = cpu or match["cpu"]
+            task = task or f"{match['comm']}/{match['pid']}"
+            taint = (match["taint"] or "").replace(" ", "")
+            break
+        if task is None and line.text.startswith("Process ") and (match := _PROCESS.match(line.text)):
+            task = f"{match['comm']}/{match['pid']}"
+    return int(cpu) if cpu is not None else None, task, taint
 
 
-def _is_corrupted(open_: OpenReport, has_stack: bool) -> bool:
+def _why_corrupted(open_: OpenReport, has_stack: bool) -> str:
     """A stack is due where a report has an end of its own; a header must be whole."""
     header = open_.header
-    if open_.dropped or header.needs_cut:
-        return True
+    if open_.dropped:
+        return "messages were dropped within it"
+    if header.needs_cut:
+        return "its first line is of an unknown layout"
     if open_.kind is Kind.RUST_PANIC and "message" not in open_.groups:
-        return True
+        return "the panic's message is missing"
     if open_.kind is Kind.KASAN and "what" not in open_.groups:
-        return True
-    return header.end is not None and not open_.kind.is_fact and not has_stack
+        return "its first line was cut short"
+    if open_.kind is Kind.PANIC and follows.NAMELESS.match(open_.groups.get("what", "")):
+        return "the panic says that something else happened before, which the log does not show"
+    if header.end is not None and not open_.kind.is_fact and not has_stack:
+        return "it has no stack"
+    return ""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.judge.dmesg import ConsoleParser, Report, parse
-from harness.judge.lines import LONGEST_LINE, Line, LineSplitter, parse_line
+from harness.judge.lines import LONGEST_LINE, Line, LineSplitter, take_apart
 
 LOGS = {
     path.stem: path.read_bytes().partition(b"\n\n")[2]
@@ -44,6 +44,11 @@ def test_the_cuts_do_not_matter(name: str, cuts: list[float]) -> None:
     assert stream(chunks) == parse(log)
 
 
+def every_line(text: str) -> list[int]:
+    """What the parser would look at if no line could be skipped."""
+    return [0, *(match.end() for match in re.finditer("\n", text))][:-1]
+
+
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     pieces=st.lists(st.tuples(logs, st.integers(0, 400)), min_size=1, max_size=6),
@@ -54,7 +59,7 @@ def test_skipping_quiet_blocks_changes_nothing(pieces: list[tuple[str, int]], si
     log = b"".join(LOGS[name] + quiet * number for name, number in pieces)
     chunks = [log[start : start + size] for start in range(0, len(log), size)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.judge.dmesg.is_quiet", lambda block: False)
+        patch.setattr("harness.judge.dmesg.hot_lines", every_line)
         plain = parse(log)
     assert stream(chunks) == parse(log) == plain
 
@@ -62,11 +67,11 @@ def test_skipping_quiet_blocks_changes_nothing(pieces: list[tuple[str, int]], si
 def test_quiet_blocks_are_skipped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[int] = []
 
-    def counting(number: int, raw: bytes) -> Line:
+    def counting(number: int, shown: str, hot: bool = True) -> Line:
         looked_at.append(number)
-        return parse_line(number, raw)
+        return take_apart(number, shown, hot)
 
-    monkeypatch.setattr("harness.judge.dmesg.parse_line", counting)
+    monkeypatch.setattr("harness.judge.dmesg.take_apart", counting)
     quiet = b"[    3.000000][   T55] nothing to see here, move on\n" * 5000
     warning = LOGS["x86_64-7.3-warning"]
     [alone] = parse(warning)
