@@ -3,7 +3,7 @@
 //! Faults with addresses, and with memory that runs out.
 
 use crate::{json::Json, ops::Args};
-use core::{hint::black_box, ptr};
+use core::{hint::black_box, mem::MaybeUninit, ptr};
 use kernel::{alloc::flags::__GFP_HIGHMEM, bindings, current, page::Page, prelude::*};
 
 /// The offset of the field that [`null_dereference`] reads: less than a page.
@@ -17,6 +17,9 @@ const MANY_PAGES: usize = 1 << 18;
 
 /// More of the largest blocks than a guest has.
 const MANY_BLOCKS: usize = 1 << 10;
+
+/// How many words a call of [`descend`] has on the stack.
+const FRAME: usize = 32;
 
 /// Reads from `address`.
 #[inline(always)]
@@ -45,15 +48,17 @@ pub(crate) fn wild_dereference(args: &mut Args<'_>, out: &mut Json<'_>) -> Resul
 /// Goes deeper until there is no stack left; `depth` is never 0 again.
 #[inline(never)]
 fn descend(depth: usize) -> usize {
-    let mut frame = [0usize; 32];
+    let mut frame = [const { MaybeUninit::<usize>::uninit() }; FRAME];
     for slot in &mut frame {
         // SAFETY: Is a slot of this frame; volatile, so that the frame is really there.
-        unsafe { ptr::write_volatile(slot, depth) };
+        unsafe { ptr::write_volatile(slot, MaybeUninit::new(depth)) };
     }
     if depth == 0 {
         return 0;
     }
-    descend(black_box(depth + 1)) + frame[black_box(1)]
+    let deeper = descend(black_box(depth + 1));
+    // SAFETY: Written above.
+    deeper + unsafe { black_box(&frame)[FRAME - 1].assume_init() }
 }
 
 #[inline(never)]

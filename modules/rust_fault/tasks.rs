@@ -97,7 +97,8 @@ const TURNS: usize = 1000;
 fn busy(long: Delta) {
     let begun = Instant::<Monotonic>::now();
     while begun.elapsed() < long {
-        for _ in 0..TURNS {
+        for turn in 0..TURNS {
+            black_box(turn);
             spin_loop();
         }
     }
