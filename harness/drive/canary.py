@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.build.store import Store, digest
+from harness.drive.folios import Folios
 from harness.drive.guest import Guest
 from harness.drive.runner import ScenarioRun
 from harness.drive.scenario import Scenario
@@ -62,7 +63,13 @@ def _leak(guest: Guest) -> None:
 
 
 def _highmem(guest: Guest) -> None:
-    guest.prove(guest.meminfo()["HighTotal"] > 0, "the guest has high memory")
+    """HighTotal, a page that is PageHighMem, and a mapping in the fixmap; what is mapped reads as written."""
+    folios = Folios(guest)
+    (folio,) = folios.mapped_for_real(1)
+    seen = folios.must(f"nest closures 1 {folio.slot}")
+    guest.prove(seen["direct"] == 0, f"kmap_local maps high memory: {seen}")
+    assert seen["slots"] == folios.slot_numbers(1)
+    assert not any(seen["differing"])
 
 
 CANARIES: Final[dict[Detector, Canary]] = {
@@ -95,7 +102,7 @@ def prove(detector: Detector, target: Target, cmdline: tuple[str, ...], bench: W
     def fire(directory: Path) -> None:
         (directory / _OUTCOME).write_text(json.dumps(_fire(detector, target, cmdline, bench, root)) + "\n")
 
-    store.make("canary", digest("canary 1", detector, *facts), fire)
+    store.make("canary", digest("canary 2", detector, *facts), fire)
     store.forget("canary", keep=_KEEP)
 
 
