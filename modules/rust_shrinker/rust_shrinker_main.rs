@@ -83,7 +83,11 @@ impl Shared {
 }
 
 /// The private data of one registration, which nobody but its callbacks refers to.
+#[repr(C)]
 struct Private {
+    /// Of an object that is freed, the allocator and KASAN write over the beginning and the middle.
+    /// The pointer is neither, so a callback that comes too late is caught reading it, and then goes on.
+    _room: [usize; 5],
     shared: Arc<Shared>,
 }
 
@@ -123,8 +127,11 @@ struct Control {
 
 impl Control {
     fn register(&self, builder: ShrinkerBuilder) -> Result {
-        let shared = self.shared.clone();
-        let private = KBox::new(Private { shared }, GFP_KERNEL)?;
+        let private = Private {
+            _room: [0; 5],
+            shared: self.shared.clone(),
+        };
+        let private = KBox::new(private, GFP_KERNEL)?;
         let mut attached = self.attached.lock();
         if attached.is_some() {
             return Err(EBUSY);
