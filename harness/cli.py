@@ -110,6 +110,19 @@ def decode(
     decode_log(Order(log, kernel, module or (), target, json))
 
 
+@app.command()
+def report(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="RUN_DIR", help="A run's evidence; the latest run's without it.")
+    ] = None,
+) -> None:
+    """Make report.html and the other reports of a run again."""
+    from harness.commands.report import make_again
+
+    for path in make_again(folder):
+        typer.echo(path)
+
+
 @app.command("list")
 def list_() -> None:
     """Show targets and scenarios, and what is cached."""

@@ -24,7 +24,7 @@ from harness.drive.scenario import scenario_of
 from harness.errors import HarnessError
 from harness.judge.verdict import Result, Verdict
 from harness.progress import Progress, quiet
-from harness.report import junit, results, terminal
+from harness.report import terminal
 from harness.settings import run_dir
 
 if TYPE_CHECKING:
@@ -181,7 +181,10 @@ def pytest_runtest_makereport(
 
 
 class Collector:
-    """Gathers the results of a session; writes them as JSON and JUnit beside the evidence."""
+    """Gathers the results of a session; writes the reports beside the evidence.
+
+    Whoever gives ``on_result`` knows more of the run and writes them himself.
+    """
 
     def __init__(self, on_result: Callable[[Result], None] | None = None) -> None:
         self.results: list[Result] = []
@@ -206,8 +209,10 @@ class Collector:
         evidence = _evidence(session.config)
         schedule.remember(Store(), self.results)
         self.results.sort(key=lambda result: (result.target, result.scenario))
-        results.write(evidence / "results.json", self.results)
-        junit.write(evidence / "junit.xml", self.results)
+        if self._on_result is None:
+            from harness.report import every  # jinja2 takes a while, and most sessions have no results
+
+            self.results = every.tell(evidence, self.results)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.results:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,8 +21,8 @@ from harness.drive.workbench import Workbench
 from harness.errors import InfrastructureError
 from harness.judge.verdict import Result, Verdict, exit_code
 from harness.progress import Progress
+from harness.report import every, terminal
 from harness.report import results as results_file
-from harness.report import terminal
 from harness.settings import PROJECT
 from harness.targets import Target
 
@@ -43,7 +46,7 @@ def run_scenarios(order: Order) -> int:
     """Build what is missing, run the scenarios, print the verdicts; returns the exit code."""
     entries = select(order.scenarios)
     evidence = new_evidence_dir()
-    started = time.monotonic()
+    started, began = time.monotonic(), datetime.now().astimezone()
     with Progress() as progress:
         bench = Workbench(order.modules, order.tree, progress)
         for target in order.targets:
@@ -52,12 +55,20 @@ def run_scenarios(order: Order) -> int:
                 bench.template(target, cmdline)
         found, stopped = _run_pytest(order, entries, evidence, progress)
     results = _with_missing(found, entries, order.targets, stopped)
+    seconds = time.monotonic() - started
+    run = results_file.Run(began.isoformat(timespec="seconds"), round(seconds, 1), _typed())
+    results = every.tell(evidence, results, run)
     if order.json is not None:
-        results_file.write(order.json, results)
-    terminal.show(results, evidence=evidence, seconds=time.monotonic() - started)
+        results_file.write(order.json, results, run)
+    terminal.show(results, evidence=evidence, seconds=seconds)
     if stopped == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     return exit_code(result.verdict for result in results)
+
+
+def _typed() -> str:
+    """The command line, with the program's name in place of where it is."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _run_pytest(

@@ -136,6 +136,7 @@ class ScenarioRun:
         about = {
             "kernel": {"release": kernel.release, "version": kernel.version, "build": str(kernel.build_dir)},
             "modules": self._bench.build_ids(self.target, self.scenario.modules),
+            "files": {name: str(self._bench.module(self.target, name).ko) for name in self.scenario.modules},
             "cmdline": list(self.scenario.cmdline),
         }
         (self.evidence / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

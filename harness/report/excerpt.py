@@ -10,9 +10,12 @@ from harness.judge.dmesg import Report
 from harness.judge.follows import DUMP
 from harness.judge.frames import frame_in, is_helper, plain_name
 from harness.judge.lines import parse_line
+from harness.judge.places import DecodedFrame
 from harness.judge.verdict import Result
 
 MOST_LINES: Final = 10
+_OWN_MARK: Final = "harness: "
+"""How the marks of marks.py begin: that they were seen is not news."""
 
 # Registers, banners and what is the same in every report.
 _DULL: Final = re.compile(
@@ -32,15 +35,15 @@ def main_report(result: Result) -> Report | None:
     return next((report for report in result.reports if not report.is_fact), None)
 
 
-def lines_that_matter(result: Result, most: int = MOST_LINES) -> list[str]:
-    """At most ``most`` console lines, without printk's prefixes."""
+def lines_that_matter(result: Result, most: int = MOST_LINES, *, frames: bool = True) -> list[str]:
+    """At most ``most`` console lines, without printk's prefixes; without ``frames`` no stack."""
     report = main_report(result)
     if report is None:
-        return list(result.lines[-most:])
-    return report_lines(report, most)
+        return [line for line in result.lines if not line.startswith(_OWN_MARK)][-most:]
+    return report_lines(report, most, frames=frames)
 
 
-def report_lines(report: Report, most: int = MOST_LINES) -> list[str]:
+def report_lines(report: Report, most: int = MOST_LINES, *, frames: bool = True) -> list[str]:
     """What the report says, then its first frames that are not merely reporting it, half of each."""
     texts = [parse_line(1, raw.encode()).text for raw in report.raw]
     words: list[str] = []
@@ -52,8 +55,8 @@ def report_lines(report: Report, most: int = MOST_LINES) -> list[str]:
                 stack.append(_RUST_NAME.sub(lambda name: plain_name(name[0]), text))
         elif not _DULL.match(text) and not DUMP.match(text):
             words.append(text)
-    frames = min(len(stack), max(most // 2, most - len(words)))
-    return words[: most - frames] + stack[:frames]
+    count = min(len(stack), max(most // 2, most - len(words))) if frames else 0
+    return words[: most - count] + stack[:count]
 
 
 def _from_the_top(texts: list[str]) -> list[str]:
@@ -62,3 +65,26 @@ def _from_the_top(texts: list[str]) -> list[str]:
         if text.strip() == "</TASK>" or text.startswith("---[ end trace"):
             return texts[:index] + [one for one in texts[index:] if one.startswith("Kernel panic")]
     return texts
+
+
+def decoded_lines(result: Result, most: int) -> list[str]:
+    """The top frames of the report that decided, with their places; frames that only report are left out."""
+    report = main_report(result)
+    if report is None:
+        return []
+    for index, one in enumerate(result.reports):
+        if one is report and index < len(result.decoded):
+            frames = result.decoded[index]
+            if not any(frame.places for frame in frames):
+                return []
+            telling = [frame for frame in frames if not is_helper(frame.text.partition("+")[0])]
+            return [line for frame in telling[:most] for line in frame_lines(frame)]
+    return []
+
+
+def frame_lines(frame: DecodedFrame) -> list[str]:
+    """A frame for a person: where it is, and below it into what it was inlined."""
+    if not frame.places:
+        return [frame.text]
+    first, *callers = frame.places
+    return [str(first), *(f"  inlined into {caller}" for caller in callers)]

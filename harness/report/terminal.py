@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from harness.judge.dmesg import Report
 from harness.judge.verdict import Result, Verdict
-from harness.report.excerpt import lines_that_matter, main_report
+from harness.report.excerpt import decoded_lines, lines_that_matter
 from harness.report.files import harmless
+from harness.report.matrix import matrix, short_names
 
 STYLES: Final = {
     Verdict.PASSED: "green",
@@ -31,9 +32,6 @@ MOST_FRAMES: Final = 5
 MOST_TOLD: Final = 20
 """Failures told in full; the table has them all."""
 
-Decoder = Callable[[Report], Sequence[str]]
-"""A report's frames with file and line, for a person."""
-
 
 def show(
     results: Sequence[Result],
@@ -41,7 +39,6 @@ def show(
     console: Console | None = None,
     *,
     seconds: float | None = None,
-    decode: Decoder | None = None,
 ) -> None:
     """Print failures, the table and where the evidence is.
 
@@ -50,11 +47,11 @@ def show(
     console = console or make_console()
     if not console.is_terminal:
         with console.capture() as captured:
-            _print(console, results, evidence, seconds, decode)
+            _print(console, results, evidence, seconds)
         lines = (line.rstrip() for line in captured.get().splitlines())
         console.file.write("".join(f"{line}\n" for line in lines))
         return
-    _print(console, results, evidence, seconds, decode)
+    _print(console, results, evidence, seconds)
 
 
 def _print(
@@ -62,11 +59,10 @@ def _print(
     results: Sequence[Result],
     evidence: Path | None,
     seconds: float | None,
-    decode: Decoder | None,
 ) -> None:
     bad = [one for one in results if one.verdict not in (Verdict.PASSED, Verdict.IMPOSSIBLE)]
     for result in bad[:MOST_TOLD]:
-        console.print(failure(result, decode, evidence))
+        console.print(failure(result, evidence))
     if len(bad) > MOST_TOLD:
         console.print(Text(f"... and {len(bad) - MOST_TOLD} more, see the table and the evidence\n"))
     console.print(table(results))
@@ -81,34 +77,78 @@ def make_console() -> Console:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """One row a scenario; the target has a column when there are several."""
+    """One target: a row a scenario with its time and claim. Several: the matrix of verdicts."""
     targets = list(dict.fromkeys(result.target for result in results))
-    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=False, padding=(0, 1, 0, 0))
-    if len(targets) == 1:
+    return _matrix(results) if len(targets) > 1 else _list(results, targets)
+
+
+def _grid() -> Table:
+    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=False, padding=(0, 1, 0, 0))
+
+
+def _list(results: Sequence[Result], targets: Sequence[str]) -> Table:
+    grid = _grid()
+    if targets:
         grid.title = Text(harmless(targets[0]), style="bold")
         grid.title_justify = "left"
     grid.add_column("scenario", no_wrap=True)
-    if len(targets) > 1:
-        grid.add_column("target", no_wrap=True)
     grid.add_column("verdict", no_wrap=True)
     grid.add_column("time", no_wrap=True, justify="right")
     grid.add_column("")  # the only one that may shrink: its cells are cut, see below
     for result in results:
-        cells = [Text(harmless(result.scenario))]
-        if len(targets) > 1:
-            cells.append(Text(harmless(result.target)))
-        cells.append(Text(str(result.verdict), style=STYLES[result.verdict]))
-        cells.append(Text(_time(result), style="dim"))
-        style = "" if result.verdict in _BAD else "dim"
-        cells.append(Text(_one_line(_remark(result)), style=style, no_wrap=True, overflow="ellipsis"))
-        grid.add_row(*cells)
+        grid.add_row(
+            Text(harmless(result.scenario)),
+            Text(str(result.verdict), style=STYLES[result.verdict]),
+            Text(_time(result), style="dim"),
+            _remark(result.reason if result.verdict in _BAD else "", result.claim or result.reason),
+        )
     return grid
 
 
+def _matrix(results: Sequence[Result]) -> Table:
+    """A column a target; what room is left is the claim's. Times are in the other reports."""
+    grid, cells = _grid(), matrix(results)
+    words = {verdict: str(verdict) for verdict in Verdict}
+    if len(cells.targets) > _MOST_WIDE:
+        words[Verdict.IMPOSSIBLE] = "-"
+    width = max(map(len, words.values()))
+    grid.add_column("scenario", no_wrap=True)
+    for name in short_names(cells.targets):
+        grid.add_column(Text(_folded(harmless(name), width)), min_width=width, max_width=width)
+    if len(cells.targets) <= _MOST_WIDE:
+        grid.add_column("", min_width=_LEAST_CLAIM)
+    for row in cells.rows:
+        found = [row.cells.get(target) for target in cells.targets]
+        shown = (
+            Text("") if one is None else Text(words[one.verdict], style=STYLES[one.verdict]) for one in found
+        )
+        claim = [_remark("", row.claim)] if len(cells.targets) <= _MOST_WIDE else []
+        grid.add_row(Text(harmless(row.scenario)), *shown, *claim)
+    return grid
+
+
+def _folded(name: str, width: int) -> str:
+    """A target's name in lines of ``width``, broken at its hyphens: ``x86_64-`` over ``kasan``."""
+    lines = [""]
+    for piece in re.findall(r"[^-]*-|[^-]+$", name) or [name]:
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)
+
+
+def _remark(bad: str, usual: str) -> Text:
+    style = "" if bad else "dim"
+    return Text(_one_line(bad or usual), style=style, no_wrap=True, overflow="ellipsis")
+
+
+_MOST_WIDE: Final = 5
+"""Targets for which 80 columns have room for whole words and something of the claim."""
+_LEAST_CLAIM: Final = 10
 _BAD: Final = (Verdict.FAILED, Verdict.CRASHED, Verdict.BROKEN)
 
 
-def failure(result: Result, decode: Decoder | None = None, evidence: Path | None = None) -> RenderableType:
+def failure(result: Result, evidence: Path | None = None) -> RenderableType:
     """All that a person needs to begin: claim, expected and seen, the console, the way to repeat it."""
     style = STYLES[result.verdict]
     title = Text.assemble(
@@ -121,16 +161,16 @@ def failure(result: Result, decode: Decoder | None = None, evidence: Path | None
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    told = [("claim", result.claim), ("reason", result.reason), ("expected", result.expected)]
-    told += [("seen", result.seen)]
+    told = [("claim", result.claim), ("from", result.thread), ("reason", result.reason)]
+    told += [("expected", result.expected), ("seen", result.seen)]
     for name, value in told:
         if value:
             facts.add_row(name, Text(harmless(value)))
-    if lines := lines_that_matter(result):
+    frames = decoded_lines(result, MOST_FRAMES)
+    if lines := lines_that_matter(result, frames=not frames):
         facts.add_row("console", _block(lines))
-    report = main_report(result)
-    if report is not None and decode is not None and (frames := decode(report)):
-        facts.add_row("stack", _block(frames[:MOST_FRAMES]))
+    if frames:
+        facts.add_row("stack", _block(frames))
     if result.evidence:
         folder = str(evidence / result.evidence) if evidence is not None else result.evidence
         facts.add_row("evidence", Text(harmless(folder)))
@@ -162,10 +202,6 @@ def _block(lines: Sequence[str]) -> Text:
     """Console lines as they are, cut rather than wrapped."""
     joined = "\n".join(harmless(line.expandtabs(), 400) for line in lines)
     return Text(joined, no_wrap=True, overflow="ellipsis")
-
-
-def _remark(result: Result) -> str:
-    return (result.reason or result.claim) if result.verdict in _BAD else (result.claim or result.reason)
 
 
 def _one_line(text: str) -> str:
