@@ -188,7 +188,7 @@ class ConsoleParser:
         if open_ is not None:
             open_.latest = line.number
         if line.hot:
-            found = match_header(line.text.lstrip(" \t"), self._is_cut(context, open_))
+            found = match_header(line.text.strip(" \t"), self._is_cut(context, open_))
             if found is not None:
                 if found[0].kind is not Kind.REBOOT:
                     self._on_header(line, found[0], found[1], open_)

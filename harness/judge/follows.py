@@ -55,6 +55,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("slab-leftover", Kind.WARNING, r"mm/sl(?:ub|ab_common|ab)\.c|kmem_cache", after_end=True),
     _follow("slab-leftover", Kind.SLAB_LEFTOVER, same="cache", after_end=True),
     _follow("warning", Kind.SLAB_LEFTOVER, upgrade=True),
+    _follow("kasan", Kind.SLUB, r"kasan: bad access", after_end=True),
     _follow("slub", Kind.SLUB, once=True),
     _follow("slub", Kind.WARNING, r"mm/slub\.c", after_end=True),
     _follow("memory-leak", Kind.MEMORY_LEAK, r"new suspected", after_end=True),

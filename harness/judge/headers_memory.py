@@ -157,7 +157,7 @@ SLAB: Final[tuple[Header, ...]] = (
     header(
         Kind.SLUB,
         "lab error in|lab corruption",
-        r"(?:\w+: )?slab error in (?P<frame>\w+)\(\): cache `(?P<cache>[^']*)': (?P<what>.+)"
+        r"(?:\w+: )?slab error in \w+\(\): cache `(?P<cache>[^']*)': (?P<what>.+)"
         r"|Slab corruption(?: \([^)]*\))?: (?P<name>\S+) start=",
         "BUG {cache}: {what}",
     ),

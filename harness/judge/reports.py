@@ -135,6 +135,12 @@ class OpenReport:
 _NAMES: Final = ("cache", "victim", "comm", "order")
 
 
+def _of_a_kind(comm: str) -> str:
+    """The name of a kernel thread without the number of its CPU, its device or its pool."""
+    name, mark, rest = re.split(r"([/:])", comm, maxsplit=1) if re.search(r"[/:]", comm) else (comm, "", "")
+    return name + mark + re.sub(r"\d+", "N", rest)
+
+
 def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
     """The header's title filled in; a place for which there is nothing takes its punctuation with it."""
     values = {
@@ -143,7 +149,7 @@ def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
     # Names stay as they are: they are not different from one run to the next.
     values |= {name: groups[name] for name in _NAMES if name in groups}
     if "comm" in groups:
-        values["comm"] = re.sub(r"(?<=[:/\d])\d+|\d+(?=:)", "N", groups["comm"])
+        values["comm"] = _of_a_kind(groups["comm"])
     if "where" in groups:
         values["file"] = frames.source_path(groups["where"])
     title = re.sub(
@@ -167,7 +173,7 @@ def judge(open_: OpenReport) -> Report | None:
     stack = frames.first_stack(map(itemgetter(1), below))
     if (open_.header.needs_stack or open_.unstamped) and not _is_backed(open_, stack):
         return None
-    frame = frames.guilty(stack, groups.get("frame"))
+    frame = frames.guilty(stack, groups.get("frame")) if open_.kind is not Kind.OOM else None
     cpu, task, taint = _who(groups, below)
     why = _why_corrupted(open_, bool(stack))
     title = _title(open_.header, groups, frame)
