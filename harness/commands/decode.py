@@ -18,6 +18,7 @@ from harness.build.store import Store
 from harness.errors import UserError
 from harness.judge.symbols import Annotated, Symbols, decode_lines
 from harness.judge.symbols.decode import Annotation
+from harness.judge.symbols.text import text_column
 
 _KERNEL_FILES: Final = ("vmlinux", "out/vmlinux", "vmlinux.debug")
 _RELEASE: Final = re.compile(
@@ -150,8 +151,7 @@ def misfits(lines: Iterable[str], symbols: Symbols) -> Iterator[str]:
 
 def annotated(annotation: Annotation) -> Iterator[str]:
     """The lines to put below a line of the console, one for each place and each call inlined there."""
-    column = annotation.found[0].spot.start if annotation.found else 0
-    margin = " " * column + _INDENT
+    margin = " " * text_column(annotation.line) + _INDENT
     for found in annotation.found:
         if not found.places:
             yield f"{margin}?? {found.spot.text}: {found.note}"

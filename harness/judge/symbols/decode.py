@@ -104,7 +104,7 @@ class Symbols:
             return Annotated(spot, note=f"{image.path} is another build: its id is {image.elf.build_id}")
         else:
             found = image.find(spot.function, spot.offset, spot.size, exact=spot.exact)
-        return Annotated(spot, found.places, found.note or ("" if found.places else "no line is known"))
+        return Annotated(spot, found.places, found.note)
 
     def _at(self, spot: Spot, kernel_offset: int) -> Found:
         """A bare address: in a module where one is loaded there, else in vmlinux."""

@@ -16,7 +16,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,12 @@ _CODE_TYPES: Final = frozenset({0, 1, 2, 10})
 _STT_FUNC: Final = 2
 _FIRST_BASE: Final = 0x10000
 _BASE_ALIGN: Final = 0x1000
+_CALLS: Final[dict[str, tuple[tuple[int, int, int], ...]]] = {
+    "EM_X86_64": ((5, 0xFF, 0xE8), (2, 0xF8FF, 0xD0FF)),  # call rel32; call *reg, with a prefix or without
+    "EM_AARCH64": ((4, 0xFC000000, 0x94000000), (4, 0xFFFFFC1F, 0xD63F0000)),  # bl; blr
+    "EM_ARM": ((4, 0x0F000000, 0x0B000000), (4, 0x0FFFFFF0, 0x012FFF30)),  # bl; blx reg
+}
+"""By machine: the (bytes, mask, value) of instructions that call, as little-endian numbers."""
 _UNLISTED: Final = re.compile(
     rb"\$|\.L|L0$|__pi_\$|__pi_\.L|__efistub_|__kvm_nvhe_\$|__kcfi_typeid_|__crc_|__kstrtab"
 )
@@ -46,6 +52,10 @@ _ABSOLUTE: Final[dict[str, dict[int, int]]] = {
     "EM_386": {1: 4},  # R_386_32
 }
 """By machine: the relocations that put S + A into so many bytes; debug sections have no others."""
+
+
+_Facts = tuple[int, int, int, bool]
+"""Of a symbol: address, size, section, whether it is a function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,62 +159,73 @@ class Elf:
 
     # Symbols
 
-    @cached_property
-    def symbols(self) -> dict[str, tuple[Symbol, ...]]:
-        """All symbols in code, by name."""
-        places = list(self._places())
-        starts: dict[int, set[int]] = {section: {facts.end} for section, facts in self.code.items()}
-        for _, address, _, section, _ in places:
-            starts[section].add(address)
-        ordered = {section: sorted(addresses) for section, addresses in starts.items()}
-        found: dict[str, list[Symbol]] = {}
-        for name, address, size, section, function in places:
-            after = ordered[section]
-            index = bisect.bisect_right(after, address)
-            room = after[index] - address if index < len(after) else 0
-            found.setdefault(name, []).append(Symbol(name, address, size, room, section, function))
-        return {name: tuple(symbols) for name, symbols in found.items()}
+    def named(self, name: str) -> tuple[Symbol, ...]:
+        """The symbols in code that are called ``name``."""
+        return tuple(self._symbol(name, facts) for facts in self._names.get(name, ()))
 
-    @cached_property
-    def _by_address(self) -> tuple[list[int], list[Symbol]]:
-        """Addresses in ascending order, and at the same index the symbol there; functions before labels."""
-        best: dict[int, Symbol] = {}
-        for same in self.symbols.values():
-            for symbol in same:
-                known = best.get(symbol.address)
-                if known is None or (symbol.function and not known.function):
-                    best[symbol.address] = symbol
-        addresses = sorted(best)
-        return addresses, [best[address] for address in addresses]
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all symbols in code."""
+        return self._names.keys()
 
     def symbol_at(self, address: int) -> Symbol | None:
-        """The symbol whose code holds ``address``."""
+        """The symbol whose code holds ``address``; a function rather than a label."""
         addresses, symbols = self._by_address
         index = bisect.bisect_right(addresses, address) - 1
         if index < 0:
             return None
-        symbol = symbols[index]
+        symbol = self._symbol(*symbols[addresses[index]])
         return symbol if address < symbol.address + max(symbol.room, 1) else None
 
-    def _places(self) -> Iterator[tuple[str, int, int, int, bool]]:
-        """(name, address, size, section, whether a function) of each symbol that kallsyms would list."""
+    def _symbol(self, name: str, facts: _Facts) -> Symbol:
+        address, size, section, function = facts
+        after = self._starts[section]
+        index = bisect.bisect_right(after, address)
+        room = after[index] - address if index < len(after) else 0
+        return Symbol(name, address, size, room, section, function)
+
+    @cached_property
+    def _starts(self) -> dict[int, list[int]]:
+        """By section, where symbols begin and the section ends, ascending."""
+        starts = {section: {facts.end} for section, facts in self.code.items()}
+        for same in self._names.values():
+            for address, _, section, _ in same:
+                starts[section].add(address)
+        return {section: sorted(addresses) for section, addresses in starts.items()}
+
+    @cached_property
+    def _by_address(self) -> tuple[list[int], dict[int, tuple[str, _Facts]]]:
+        """The addresses of symbols, ascending, and the symbol to prefer at each."""
+        best: dict[int, tuple[str, _Facts]] = {}
+        for name, same in self._names.items():
+            for facts in same:
+                known = best.get(facts[0])
+                if known is None or (facts[3] and not known[1][3]):
+                    best[facts[0]] = name, facts
+        return sorted(best), best
+
+    @cached_property
+    def _names(self) -> dict[str, list[_Facts]]:
+        """What is in code and kallsyms would list, by name."""
         table = self._file.get_section_by_name(".symtab")
         if table is None:
             raise UserError(f"{self.path} has no symbols", "it was stripped; give the file as it was built")
         names = self._file.get_section(table["sh_link"]).data()
-        code = self.code
-        thumb = self.machine == "EM_ARM"
+        bases = {index: self._bases.get(index, 0) for index in self.code}
+        # The lowest bit of an ARM function's address says that it is in Thumb code.
+        thumb = -2 if self.machine == "EM_ARM" else -1
+        found: dict[str, list[_Facts]] = {}
         for value, size, offset, info, section in self._raw_symbols(table.data()):
-            if section not in code or info & 15 not in _CODE_TYPES:
+            kind = info & 15
+            if section not in bases or kind not in _CODE_TYPES:
                 continue
             name = names[offset : names.index(b"\0", offset)]
             if not name or _UNLISTED.match(name):
                 continue
-            function = info & 15 == _STT_FUNC
-            if thumb and function:
-                value &= ~1  # the lowest bit of an ARM function's address says that it is in Thumb code
-            address = value + self._bases.get(section, 0)
-            yield name.decode("utf-8", "replace"), address, size, section, function
+            function = kind == _STT_FUNC
+            address = (value & thumb if function else value) + bases[section]
+            found.setdefault(name.decode("utf-8", "replace"), []).append((address, size, section, function))
+        return found
 
     def _raw_symbols(self, data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         """(value, size, offset of the name, info, section) of each symbol."""
@@ -214,6 +235,17 @@ class Elf:
         else:
             for name, value, size, info, _, section in struct.iter_unpack(self.order + "IIIBBH", data):
                 yield value, size, name, info, section
+
+    def calls_before(self, address: int) -> bool:
+        """Whether the instruction that ends at ``address`` is a call; unknown machines have none."""
+        for index, section in self.code.items():
+            if section.base < address <= section.end:
+                start = self._sections[index]["sh_offset"] + address - section.base
+                for size, mask, value in _CALLS.get(self.machine, ()):
+                    code = int.from_bytes(self._data[start - size : start], "little")
+                    if address - size >= section.base and code & mask == value:
+                        return True
+        return False
 
     # Debug sections
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,9 @@ from harness.judge.symbols.lines import LineTable
 from harness.judge.symbols.units import Unit, Units
 
 _KEPT_UNITS: Final = 256
+
+AT_END: Final = "a call at the end of this function returns to where the next one begins"
+APPROXIMATE: Final = "about there: the compiler gave this code no line of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +90,25 @@ class Image:
         symbol = fitting[0] if fitting else same[0]
         if not fitting and len(same) > 1:
             return Found(note=f"ambiguous: {len(same)} functions of this name, none of size {size:#x}")
-        # A return address belongs to the call before it. At offset 0 nothing was called from here:
-        # the kernel made up the frame.
-        address = symbol.address + offset - (not exact and offset > 0)
-        found = self.at(address, symbol)
         if not fitting:
             note = f"the function has {symbol.room:#x} bytes here: not the same build?"
-            return Found(symbol, address, found.places, note)
-        return found
+            return replace(self.at(symbol.address + offset - (not exact and offset > 0), symbol), note=note)
+        if exact or offset:
+            return self.at(symbol.address + offset - (not exact), symbol)
+        return self._at_end_of_other(symbol) or self.at(symbol.address, symbol)
+
+    def _at_end_of_other(self, symbol: Symbol) -> Found | None:
+        """The call that returns to the first byte of ``symbol``: the last thing in the function before it.
+
+        The function called does not return, so the compiler put nothing behind the call. x86 prints
+        such an address by what is before it (``%pB``), other machines by what is there (``%pS``). None
+        when there is no such call: some frames are made up by assembly and begin at a symbol.
+        """
+        before = self.elf.symbol_at(symbol.address - 1)
+        if before is None or not self.elf.calls_before(symbol.address):
+            return None
+        found = self.at(symbol.address - 1, before)
+        return replace(found, note=AT_END) if found.places else None
 
     def head(self, name: str) -> Found:
         """Where the function ``name`` begins, when there is one of that name."""
@@ -117,12 +131,12 @@ class Image:
         )
 
     def _named(self, name: str) -> Sequence[Symbol]:
-        symbols = self.elf.symbols
-        if name in symbols:
-            return symbols[name]
+        if same := self.elf.named(name):
+            return same
         # Link-time optimisation adds a suffix that kallsyms takes off again.
+        start = f"{name}.llvm."
         return [
-            symbol for full, same in symbols.items() if full.startswith(f"{name}.llvm.") for symbol in same
+            symbol for full in self.elf.names if full.startswith(start) for symbol in self.elf.named(full)
         ]
 
     # From an address
@@ -133,27 +147,26 @@ class Image:
         if symbol is None:
             return Found(address=address, note="no code is there")
         try:
-            return Found(symbol, address, self._places(address, symbol))
+            return self._found(address, symbol)
         except (DwarfError, IndexError, KeyError) as error:
             return Found(symbol, address, note=f"its debug information cannot be read: {error}")
 
-    def _places(self, address: int, symbol: Symbol) -> tuple[Place, ...]:
-        """Innermost inlined call first, the function itself last."""
+    def _found(self, address: int, symbol: Symbol) -> Found:
+        """Functions and lines: innermost inlined call first, the function itself last."""
         unit = self.unit_of(address)
-        if unit is None:
-            return ()
-        table = self._table(unit)
-        row = table.at(address)
-        if row is None:
-            return ()
+        table = self._table(unit) if unit is not None else None
+        row = table.at(address) if table is not None else None
+        if unit is None or table is None or row is None:
+            return Found(symbol, address, note="no line is known")
         entry = unit.function_at(address)
         calls = unit.calls_at(address, entry) if entry is not None else []
+        file, line, certain = row
         places = []
-        where = (self.shown(row[0]), row[1])
         for call in reversed(calls):
-            places.append(Place(plain_name(call.function), *where))
-            where = (self.shown(table.file(call.file)), call.line)
-        return (*places, Place(plain_name(symbol.name), *where))
+            places.append(Place(plain_name(call.function), self.shown(file), line))
+            file, line = table.file(call.file), call.line
+        places.append(Place(plain_name(symbol.name), self.shown(file), line))
+        return Found(symbol, address, tuple(places), "" if certain else APPROXIMATE)
 
     def _table(self, unit: Unit) -> LineTable:
         if unit.start not in self._tables:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bisect
 import posixpath
+from operator import itemgetter
 from typing import Final
 
 from harness.judge.symbols import forms
@@ -33,23 +34,23 @@ class LineTable:
         self._rows = [self._rows[index] for index in order]
         self._starts = [addresses[0] for addresses in self._addresses]
 
-    def at(self, address: int) -> tuple[str, int] | None:
-        """The (file, line) that the code at ``address`` comes from.
+    def at(self, address: int) -> tuple[str, int, bool] | None:
+        """The (file, line) that the code at ``address`` comes from, and whether that is certain.
 
-        The compiler marks code that belongs to no line with 0; such code is said to come from the
-        line before it, which is where its operands do.
+        The compiler gives code that it made of several lines, or of none, the line 0. Then it is
+        the line of the code before it, which is near, and not certain.
         """
         index = bisect.bisect_right(self._starts, address) - 1
         while index >= 0:
             addresses, rows = self._addresses[index], self._rows[index]
             # The last row of a sequence only says where it ends.
             if addresses[0] <= address < addresses[-1]:
-                row = bisect.bisect_right(addresses, address) - 1
+                row = found = bisect.bisect_right(addresses, address) - 1
                 file, line = rows[row]
                 while line == 0 and row > 0 and rows[row - 1][0] == file:
                     row -= 1
                     file, line = rows[row]
-                return self.file(file), line
+                return self.file(file), line, row == found
             index -= 1
         return None
 
@@ -177,6 +178,15 @@ class LineTable:
 
     def _keep(self, addresses: list[int], rows: list[tuple[int, int]]) -> None:
         """Remember a sequence, unless it is of code that the linker left out."""
-        if len(addresses) > 1 and addresses[0] and all(map(int.__le__, addresses, addresses[1:])):
-            self._addresses.append(addresses)
-            self._rows.append(rows)
+        # Linkers put 0 or the highest address for code that they left out.
+        first, last = addresses[0], (1 << 8 * self._unit.shape.address_size) - 1
+        if len(addresses) < 2 or first in (0, last):
+            return
+        if addresses[-1] > last or any(map(int.__gt__, addresses, addresses[1:])):
+            # Assembly that goes back and forth between places; the order of rows at one address stays.
+            pairs = sorted(
+                zip((address & last for address in addresses), rows, strict=True), key=itemgetter(0)
+            )
+            addresses, rows = [address for address, _ in pairs], [row for _, row in pairs]
+        self._addresses.append(addresses)
+        self._rows.append(rows)

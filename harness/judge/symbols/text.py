@@ -81,6 +81,13 @@ class Spot:
         return f"{place} [{self.module}]" if self.module else place
 
 
+def text_column(line: str) -> int:
+    """Where the kernel's own words begin, after level, time and caller and what they are indented by."""
+    prefix = _PREFIX.match(line)
+    begin = prefix.end() if prefix else 0
+    return len(line) - len(line[begin:].lstrip())
+
+
 class Reader:
     """Reads a log line by line and remembers what the lines before mean for the next."""
 
