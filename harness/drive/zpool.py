@@ -87,11 +87,13 @@ def stored(guest: Guest, zswap: Zswap, pages: int, seed: int = 1) -> Pages:
     return process
 
 
-def wait_for(guest: Guest, condition: Callable[[], bool]) -> bool:
-    """Whether ``condition`` comes true soon: pools are destroyed by a worker."""
-    end = time.monotonic() + WAIT_SECONDS
+def wait_for(
+    guest: Guest, condition: Callable[[], bool], *, pause: float = 0.05, seconds: float = WAIT_SECONDS
+) -> bool:
+    """Whether ``condition`` comes true within ``seconds``: pools are destroyed by a worker."""
+    end = time.monotonic() + seconds
     while not (true := condition()) and time.monotonic() < end:
-        guest.run("sleep 0.05")
+        guest.run(f"sleep {pause}")
     return true
 
 

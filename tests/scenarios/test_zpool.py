@@ -26,6 +26,7 @@ from harness.drive.zpool import (
     zswap_pool,
 )
 from harness.drive.zswap import Zswap
+from harness.judge.kinds import Kind
 
 DYNAMIC_DEBUG: Final = "/sys/kernel/debug/dynamic_debug/control"
 
@@ -167,3 +168,70 @@ def test_z30_switch(guest: Guest) -> None:
     pool = zswap_pool(guest)
     assert (pool["reads_ended"], pool["live"], pool["destroys"]) == (2 * pages, 0, 1)
     assert third.verify() == 0
+
+
+ADDRESS_ZERO: Final = {
+    "7.3-x86_64": Kind.NULL_DEREF,
+    "7.3-arm64": Kind.NULL_DEREF,
+    # The page belongs to processes, whose memory the kernel has locked away from itself.
+    "7.3-arm-highmem": Kind.OOPS,
+    # Rust checks what is said to be no null pointer before anybody writes there.
+    "7.3-x86_64-kasan": Kind.RUST_PANIC,
+}
+"""How a write to address 0 shows on each target."""
+
+
+def let_it_die(guest: Guest) -> None:
+    """Have the guest end with the first report.
+
+    What a task leaves behind that is killed in the middle of reclaim leads to more, at random. The sampler
+    stops: it asks for /proc/meminfo, and so zswap for its size.
+    """
+    guest.write("/proc/sys/kernel/panic_on_oops", "1")
+    guest.run("echo @every 0 > /run/results; sleep 0.5")
+
+
+@scenario(
+    "Z26",
+    claim="A malloc that returns 0 when it fails has zswap write to address 0",
+    thread="zpool v6, 2025-09-23",
+    modules=(MODULE,),
+)
+def test_z26_error_as_handle(guest: Guest) -> None:
+    pages = 64
+    zswap = under_zswap(guest)
+    process = stored(guest, zswap, pages)
+    op(guest, "variant fail ENOMEM")
+    second = filled(guest, "w2", pages, seed=2)
+    second.push_out()
+    assert (zswap_pool(guest)["live"], second.verify(), process.verify()) == (pages, 0, 0)
+    assert guest.reports() == [], "an error that is one was reported"
+
+    op(guest, "variant zero")
+    third = filled(guest, "w3", pages, seed=3)
+    guest.expect_report(ADDRESS_ZERO[guest.target.name], at="zswap_store", count=1)
+    let_it_die(guest)
+    third.push_out()
+    raise AssertionError("the guest lives")
+
+
+@scenario(
+    "Z28",
+    claim="Without an owner, a back end in use can be unloaded, and zswap uses what is gone",
+    thread="zpool v4 and v5: the driver's owner is not set",
+    modules=(MODULE,),
+)
+def test_z28_unload_in_use(guest: Guest) -> None:
+    pages = 64
+    zswap = under_zswap(guest, "owner=0")
+    stored(guest, zswap, pages, seed=1)
+    process = filled(guest, "w2", pages, seed=2)
+    guest.prove(zswap.backend() == MODULE and not zswap_pool(guest)["gone"], "the pool is in use")
+    let_it_die(guest)
+    assert guest.try_rmmod(MODULE) is None, "Z29 shows how this is refused with an owner"
+    guest.prove(not guest.loaded(MODULE) and zswap.backend() == MODULE, "the module is gone, the pool is not")
+
+    # Not yet a call: the table of operations is gone as well, and is read first.
+    guest.expect_report(Kind.PAGE_FAULT, at="zswap_store", count=1)
+    process.push_out()
+    raise AssertionError("the guest lives")

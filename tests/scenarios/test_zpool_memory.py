@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.drive.guest import Guest
 from harness.drive.scenario import scenario
-from harness.drive.zpool import MODULE, PATCH, REVIEW, op, refused
+from harness.drive.zpool import MODULE, PATCH, REVIEW, op, refused, wait_for
 from harness.judge.kinds import Kind
 from harness.targets import Detector
 
@@ -156,3 +156,65 @@ def test_z45_use_after_free(guest: Guest) -> None:
     assert seen["poisoned"] == seen["looked_at"] > 0, f"freed memory is not poisoned: {seen}"
     pool = op(guest, "counters")["pools"]["private"]
     assert (pool["reads_begun"], pool["frees"]) == (2, 1)
+
+
+LEAKED: Final = 16
+TRACES: Final = f"/sys/kernel/debug/slab/kmalloc-{SMALL}/alloc_traces"
+KMEMLEAK: Final = "/sys/kernel/debug/kmemleak"
+ALLOCATES: Final = "fill_bucket"
+"""Part of the name of the Rust function that every bucket comes from."""
+
+
+def still_allocated(guest: Guest) -> int:
+    """Live objects of the watched small cache that buckets are, as SLUB has it."""
+    traces = guest.read(TRACES).split("\n\n")
+    return sum(int(trace.split()[0]) for trace in traces if ALLOCATES in trace)
+
+
+def unreferenced(guest: Guest) -> int:
+    """Buckets that nobody points to, as kmemleak has it; waits until it is sure of :data:`LEAKED`."""
+    found = 0
+
+    def scan() -> bool:
+        nonlocal found
+        guest.write(KMEMLEAK, "scan")
+        leaks = guest.read(KMEMLEAK).split("unreferenced object")
+        found = sum(1 for leak in leaks if ALLOCATES in leak)
+        return found >= LEAKED
+
+    # kmemleak does not judge what is younger than five seconds (mm/kmemleak.c, MSECS_MIN_AGE).
+    wait_for(guest, scan, pause=2, seconds=40)
+    return found
+
+
+def dropped_with_objects(guest: Guest) -> int:
+    """Bytes of the private pool that were there when it was destroyed with objects in it."""
+    op(guest, "pool new")
+    for _ in range(LEAKED):
+        op(guest, f"malloc {SMALL}")
+    assert still_allocated(guest) == LEAKED
+    op(guest, "pool drop")
+    return int(op(guest, "counters")["bytes_left"])
+
+
+@scenario(
+    "Z31",
+    claim="A pool is empty when it is destroyed; what a wrong driver leaves behind is found",
+    thread=PATCH,
+    modules=(MODULE,),
+    cmdline=SLAB_DEBUG,
+)
+def test_z31_leak(guest: Guest) -> None:
+    shown = guest.read(f"/sys/kernel/slab/kmalloc-{SMALL}/store_user").strip()
+    guest.prove(shown == "1", "SLUB remembers who allocated what")
+    guest.insmod(MODULE)
+    assert dropped_with_objects(guest) == 0
+    assert still_allocated(guest) == 0, "the right twin left something behind"
+
+    op(guest, "variant leak")
+    if Detector.KMEMLEAK in guest.target.profile.detectors:
+        guest.expect_report(Kind.MEMORY_LEAK)
+    assert dropped_with_objects(guest) == LEAKED * SMALL
+    assert still_allocated(guest) == LEAKED, "the wrong twin's objects are not there"
+    if Detector.KMEMLEAK in guest.target.profile.detectors:
+        assert unreferenced(guest) == LEAKED, "kmemleak did not find them"
