@@ -39,6 +39,8 @@ class Found(NamedTuple):
     offset: str = ""
     module: str = ""
     doubtful: bool = False
+    inlined: bool = False
+    """Only a decoder names it: the function is a part of the next one."""
 
 
 _NAME: Final = r"[A-Za-z_.$][\w.$]*+"
@@ -117,6 +119,7 @@ _BODY: Final = re.compile(
     f"(?P<place>{_PLACE})|(?P<arm_frame>{_ARM_FRAME})|(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<trace>{_TRACE})"
     f"|(?P<cpu>{_CPU})|(?P<dump>{DUMP})|(?P<other>{_OTHER})"
 )
+_INLINED: Final = " [inline]"
 _OF: Final = {str(part): part for part in Part}
 _PLAIN: Final = {part: Found(part) for part in Part}
 
@@ -129,11 +132,11 @@ def look(text: str) -> Found | None:
     part = _OF[match.lastgroup or "other"]
     if part is Part.FRAME:
         name, offset, module, doubt = match.group("f_name", "f_offset", "f_module", "doubt")
-        return Found(part, name, offset or "", module or "", doubt is not None)
+        return Found(part, name, offset or "", module or "", doubt is not None, not offset and _INLINED in text)
     if part is Part.ARM_FRAME:
         name, module = match.group("a_name", "a_module")
         return Found(part, name, "", module or "")
     if part is Part.PLACE:
         name, offset, module = match.group("p_name", "p_offset", "p_module")
-        return Found(part, name, offset or "", module or "")
+        return Found(part, name, offset or "", module or "", False, not offset and _INLINED in text)
     return _PLAIN[part]

@@ -233,6 +233,11 @@ class ConsoleParser:
         if open_ is None:
             self._begin(line, header, groups, self._above.pop(line.caller, []))
             return
+        if open_.header is header and " [inline]" in open_.latest_header:
+            open_.groups |= groups  # a decoder says the line once for each function inlined there
+            open_.latest_header = line.text
+            open_.keep(line)
+            return
         if open_.kind is Kind.PANIC or open_.panicked:
             open_.keep(line)  # a dying kernel says much
             return
@@ -245,6 +250,7 @@ class ConsoleParser:
 
     def _begin(self, line: Line, header: Header, groups: dict[str, str], above: list[Line]) -> None:
         new = OpenReport(header, line, groups, [], line.number, seen={header.kind}, ended=header.end is None)
+        new.latest_header = line.text
         for one in (*above, line):
             new.keep(one)
         new.panicked = header.kind is Kind.PANIC or bool(follows.FATAL.match(line.text))

@@ -65,7 +65,8 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
     """The first complete trace of a report: where it happened, then its callers.
 
     Frames marked ``?`` are guesses of the unwinder and left out, unless a trace has nothing else. A
-    report without a ``Call Trace:`` (KFENCE) has its stack right below its header.
+    report without a ``Call Trace:`` (KFENCE) has its stack right below its header. Functions that a decoder
+    found inlined are no frames of their own.
     """
     place: Frame | None = None
     bare: list[Frame] = []
@@ -73,6 +74,8 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
     guesses: list[Frame] = []
     in_trace = bare_done = False
     for found in body:
+        if found is not None and found.inlined:
+            continue
         part = found.part if found is not None else None
         if part in _FRAMES:
             assert found is not None

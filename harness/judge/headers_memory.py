@@ -304,9 +304,7 @@ PLACES: Final[tuple[Header, ...]] = (
     header(
         Kind.WARNING,
         "WARNING: ",
-        r"WARNING: (?:\[.*\] )?(?:"
-        + WHERE
-        + r" )?at (?P<frame>\S+?)(?: \[[^\]]*\])?, CPU#(?P<cpu>\d+): (?P<task>.+/\d+)",
+        r"WARNING: (?:\[.*?\] )?(?:" + WHERE + r" )?at (?P<frame>\S+?)(?: [^,]*)?, CPU#(?P<cpu>\d+): (?P<task>.+/\d+)",
         "WARNING at {file}",
         end=CUT_END,
     ),

@@ -42,7 +42,7 @@ _DMESG_T: Final = re.compile(
 _DMESG_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{6}(?:Z|[+-]\d\d:\d\d) ")
 _KMSG: Final = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[^;,]*(?:,caller=(?P<caller>[TC]\d+))?[^;]*;")
 _CI: Final = re.compile(rf"\[?(?:{_ISO}|{_CLOCK})\]? (?:\[[\w ./-]+\] )?(?=\S| )")
-_QUOTE: Final = re.compile(r"(?:> )+|>(?=\[| [a-zA-Z])")
+_QUOTE: Final = re.compile(r"(?:>+ )+|>+(?=\[|$)")
 _WALL: Final = re.compile(r" ?kernel: ?")
 # Android: a console that says on which CPU and in which task.
 _CPU: Final = re.compile(r"(?:<\d>)?-?\(\d+\)\[\d+:[^\]]*\]|c\d+ +\d+ (?=[A-Z<\[])")

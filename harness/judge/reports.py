@@ -99,6 +99,7 @@ class OpenReport:
     dropped: bool = False
     unstamped: bool = False
     """Its header had no time stamp in a log whose lines have them."""
+    latest_header: str = ""
     dumped: int = 0
     characters: int = 0
 
