@@ -75,7 +75,8 @@ def _result(result: Result) -> dict[str, object]:
     decoded: Sequence[Sequence[DecodedFrame]] = result.decoded
     reports = []
     for index, report in enumerate(result.reports[:MOST_REPORTS]):
-        one = report.as_json()
+        one = {each.name: _plain(getattr(report, each.name)) for each in dataclasses.fields(report)}
+        one |= report.as_json()
         if index < len(decoded) and decoded[index]:
             one["decoded"] = [_frame(frame) for frame in decoded[index]]
         reports.append(_harmless_json(one))
@@ -99,6 +100,10 @@ def _frame(frame: DecodedFrame) -> dict[str, object]:
     return {"text": frame.text, "places": [dataclasses.asdict(place) for place in frame.places]}
 
 
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _harmless_json(value: object) -> object:
     if isinstance(value, str):
         return harmless(value)
@@ -111,6 +116,9 @@ def _harmless_json(value: object) -> object:
 
 def _result_from(one: Mapping[str, Any]) -> Result:
     reports = one["reports"]
+    stacks = [tuple(_frame_from(frame) for frame in report.get("decoded", ())) for report in reports]
+    while stacks and not stacks[-1]:
+        stacks.pop()
     return Result(
         scenario=str(one["scenario"]),
         target=str(one["target"]),
@@ -124,7 +132,7 @@ def _result_from(one: Mapping[str, Any]) -> Result:
         expected=str(one.get("expected", "")),
         seen=str(one.get("seen", "")),
         lines=tuple(str(line) for line in one.get("lines", ())),
-        decoded=tuple(tuple(_frame_from(f) for f in report.get("decoded", ())) for report in reports),
+        decoded=tuple(stacks),
     )
 
 

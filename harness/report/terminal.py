@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,7 +181,8 @@ def failure(result: Result, evidence: Path | None = None) -> RenderableType:
 
 def repeat_command(result: Result) -> str:
     """The one command that runs this scenario again."""
-    return f"harness run -t {harmless(result.target)} -k {harmless(result.scenario)}"
+    target, scenario = (shlex.quote(_one_line(name)) for name in (result.target, result.scenario))
+    return f"harness run -t {target} -k {scenario}"
 
 
 def summary(results: Sequence[Result], seconds: float | None = None) -> Text:
