@@ -17,8 +17,6 @@ from harness.drive.guest import Guest
 
 MODULE: Final = "rust_folio"
 OPERATIONS: Final = f"/sys/kernel/debug/{MODULE}/op"
-DEAD_STATUS: Final = 128
-"""A shell's status for who was killed is above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +109,6 @@ class Folios:
         given = list(operations)
         for words, answer in zip(given, self.each(given), strict=True):
             assert answer.get("errno") == errno, f"{words}: {errno} expected, answered {answer}"
-
-    def dies(self, words: str, within: str = "") -> None:
-        """The operation must not return: the kernel kills the process. Nothing but that is judged here.
-
-        The locks on the folios die with it, so this is the module's last operation. ``within`` is put in
-        front of the command.
-        """
-        output = self._guest.run(f"{within} op {OPERATIONS} {words}", check=False, seconds=30)
-        assert output.status > DEAD_STATUS, f"{words} came back with {output.status}: {output.text}"
 
     def alloc(self, order: int, *, highmem: bool = False) -> Folio:
         """A new folio, which has to be of the kind that the architecture has."""
@@ -222,4 +211,25 @@ class Folios:
         """What was seen while guards were made and dropped as ``steps`` say (the module's play.rs)."""
         seen = self.must(f"play {guards} {' '.join(steps)}")
         self._guest.prove(len(seen["depths"]) == len(steps), f"all {len(steps)} steps were made: {seen}")
+        return seen
+
+    def keep_apart(self) -> None:
+        """Send all processes to CPU 0: what plays ``apart`` is on the last CPU, and leaves a mess there.
+
+        The next task to map something there may pay for that, and this is any process that writes to a page
+        which it shares with its parent, or that ends.
+        """
+        self._guest.prove(self._guest.target.arch.cpus > 1, "there is a second CPU")
+        pin = 'for task in /proc/[0-9]*; do taskset -p 1 "${task#/proc/}"; done'
+        self._guest.run(f"{pin} > /dev/null 2>&1; taskset -p 1 $$")
+
+    def dies(self, words: str) -> dict[str, Any]:
+        """Play or nest in a task of its own, which the kernel has to kill; what was seen until then.
+
+        ``words`` are those of the operation, without ``apart``.
+        """
+        self.keep_apart()
+        operation, rest = words.split(" ", 1)
+        seen = self.must(f"{operation} apart {rest}")
+        assert seen["died"], f"{words} came back: {seen}"
         return seen

@@ -13,8 +13,8 @@ use crate::{
     ops::Args,
     play::{play, sleep, Global, Local},
     slots::Slots,
-    tasks,
-    trace::{cpu, kmap_depth, slot_of, Place, Trace},
+    tasks::{self, Where},
+    trace::{cpu, slot_of, Place, Trace},
     variants::Variant,
 };
 use core::ptr;
@@ -56,35 +56,60 @@ pub(crate) fn play_with(
     args: &mut Args<'_>,
     out: &mut Json<'_>,
 ) -> Result {
-    let mut trace = Trace::new()?;
-    let result = match args.word()? {
-        "local" => play(Local(variant), folios, args, &mut trace),
-        "global" => play(Global, folios, args, &mut trace),
-        "deferred" => deferred::scope(|pile| play(pile, folios, args, &mut trace)),
+    traced(args, out, |word, args, trace| match word {
+        "local" => play(Local(variant), folios, args, trace),
+        "global" => play(Global, folios, args, trace),
+        "deferred" => deferred::scope(|pile| play(pile, folios, args, trace)),
         _ => Err(EINVAL),
-    };
+    })
+}
+
+/// Runs `f` and says what was seen; the first word may be `apart`.
+///
+/// Apart is a task of its own, on the last CPU. If the kernel kills it, the answer has `died`, and
+/// what was seen until then. A process would take the locks of the operations file with it; and it
+/// might not even come to its end: its page tables can be in highmem themselves, and are mapped to
+/// be freed, with the task's slots as they were left.
+fn traced(
+    args: &mut Args<'_>,
+    out: &mut Json<'_>,
+    f: impl FnOnce(&str, &mut Args<'_>, &mut Trace) -> Result + Send,
+) -> Result {
+    let mut trace = Trace::new()?;
+    let word = args.word()?;
+    let mut result = Ok(());
+    if word == "apart" {
+        let word = args.word()?;
+        let ((), returned) = tasks::beside(
+            Where::Last,
+            || {
+                result = f(word, args, &mut trace);
+            },
+            || (),
+        )?;
+        out.bool("died", !returned);
+    } else {
+        result = f(word, args, &mut trace);
+    }
     trace.describe(out);
     result
 }
 
 /// Maps folios above each other and looks at all of them, before and after those above are gone.
 pub(crate) fn nest(folios: &Slots, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-    let form = args.word()?;
-    let seed = args.usize()? as u32;
-    let mut nested = KVec::new();
-    while let Some(slot) = args.maybe() {
-        let slot = slot.parse().map_err(|_| EINVAL)?;
-        nested.push(folios.get(slot)?, GFP_KERNEL)?;
-    }
-    let mut trace = Trace::new()?;
-    let result = match form {
-        "closures" => nest_closures(&nested, seed, &mut trace),
-        "guards" => kmap::scope(|top| nest_guards(top, &nested, seed, &mut trace)),
-        _ => Err(EINVAL),
-    };
-    trace.describe(out);
-    out.i64("kmap_depth", kmap_depth());
-    result
+    traced(args, out, |form, args, trace| {
+        let seed = args.usize()? as u32;
+        let mut nested = KVec::new();
+        while let Some(slot) = args.maybe() {
+            let slot = slot.parse().map_err(|_| EINVAL)?;
+            nested.push(folios.get(slot)?, GFP_KERNEL)?;
+        }
+        match form {
+            "closures" => nest_closures(&nested, seed, trace),
+            "guards" => kmap::scope(|top| nest_guards(top, &nested, seed, trace)),
+            _ => Err(EINVAL),
+        }
+    })
 }
 
 fn nest_closures(folios: &[&UniqueFolio], seed: u32, trace: &mut Trace) -> Result {
@@ -180,7 +205,7 @@ pub(crate) fn beside(folios: &Slots, args: &mut Args<'_>, out: &mut Json<'_>) ->
                 here.look(&bytes, my_seed, home);
             }
         };
-        let ((), returned) = tasks::beside(other, meanwhile)?;
+        let ((), returned) = tasks::beside(Where::Here, other, meanwhile)?;
         Ok::<_, Error>(returned)
     })?;
 

@@ -5,6 +5,7 @@
  */
 
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
@@ -29,14 +30,18 @@
 static bool forced;
 
 #if defined(CONFIG_DEBUG_KMAP_LOCAL_FORCE_MAP) && !defined(CONFIG_HIGHMEM)
-#include <asm/tlb.h>
+/* Only x86 has that option. The kernel's own is in a header not for modules. */
+static void flush_slot(unsigned long addr)
+{
+	asm volatile("invlpg (%0)" : : "r" (addr) : "memory");
+}
 
 static void *force_map(const struct folio *folio, size_t offset)
 {
-	struct page *page = folio_page(folio, offset / PAGE_SIZE);
+	const struct page *page = folio_page(folio, offset / PAGE_SIZE);
 	void *addr = __kmap_local_page_prot(page, PAGE_KERNEL);
 
-	invlpg((unsigned long)addr);
+	flush_slot((unsigned long)addr);
 
 	return addr + offset % PAGE_SIZE;
 }
@@ -50,7 +55,7 @@ static void force_unmap(const void *addr)
 	first = FIX_KMAP_BEGIN + KM_MAX_IDX * smp_processor_id();
 	kunmap_local_indexed(addr);
 	for (slot = first; slot < first + KM_MAX_IDX; slot++)
-		invlpg(__fix_to_virt(slot));
+		flush_slot(__fix_to_virt(slot));
 	preempt_enable();
 }
 
@@ -180,6 +185,11 @@ unsigned int shim_cpu(void)
 	return raw_smp_processor_id();
 }
 
+unsigned int shim_last_cpu(void)
+{
+	return cpumask_last(cpu_online_mask);
+}
+
 /* Is anything mapped at @addr? Without a fault if not. */
 bool shim_readable(const void *addr)
 {
@@ -212,11 +222,12 @@ static int run_errand(void *data)
 }
 
 /*
- * Starts a kernel thread on this CPU that runs @fn, and waits until it has
- * begun: one that is stopped earlier never does. Returns NULL when there can be
- * no thread.
+ * Starts a kernel thread on @cpu that runs @fn, and waits until it has begun:
+ * one that is stopped earlier never does. Returns NULL when there can be no
+ * thread.
  */
-struct task_struct *shim_task_start(shim_task_fn_t fn, void *data)
+struct task_struct *shim_task_start(shim_task_fn_t fn, void *data,
+				    unsigned int cpu)
 {
 	DECLARE_COMPLETION_ONSTACK(begun);
 	struct errand errand = { .fn = fn, .data = data, .begun = &begun };
@@ -225,7 +236,7 @@ struct task_struct *shim_task_start(shim_task_fn_t fn, void *data)
 	task = kthread_create(run_errand, &errand, "rust_folio_task");
 	if (IS_ERR(task))
 		return NULL;
-	kthread_bind(task, raw_smp_processor_id());
+	kthread_bind(task, cpu);
 	/* It may be gone before anybody waits for it. */
 	get_task_struct(task);
 	wake_up_process(task);

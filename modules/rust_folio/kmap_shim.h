@@ -25,7 +25,9 @@ unsigned int shim_cpu(void);
 bool shim_readable(const void *addr);
 
 void shim_sleep_ms(unsigned int ms);
-struct task_struct *shim_task_start(shim_task_fn_t fn, void *data);
+unsigned int shim_last_cpu(void);
+struct task_struct *shim_task_start(shim_task_fn_t fn, void *data,
+				    unsigned int cpu);
 void shim_task_join(struct task_struct *task);
 
 #endif /* RUST_FOLIO_KMAP_SHIM_H */

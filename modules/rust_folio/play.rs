@@ -21,7 +21,7 @@ use crate::{
     kmap::{self, Top},
     ops::Args,
     slots::Slots,
-    tasks,
+    tasks::{self, Where},
     trace::Trace,
     variants::Variant,
 };
@@ -151,7 +151,7 @@ fn step<'m, W: Way<'m>>(
             let folio = folios.get(first.parse().map_err(|_| EINVAL)?)?;
             let depth = number().ok_or(EINVAL)??;
             let other = || kmap::scope(|top| above_each_other(top, folio, depth));
-            let ((), returned) = tasks::beside(other, || ())?;
+            let ((), returned) = tasks::beside(Where::Here, other, || ())?;
             trace.other(returned);
         }
         "+" => {

@@ -21,8 +21,8 @@
 //! | `refs SLOT N` | clones N references, then drops them |
 //! | `lock SLOT` | takes the lock, and tries to take it again |
 //! | `force on\|off` | has `kmap_local` really map in a kernel without highmem that can |
-//! | `nest closures\|guards SEED SLOT...` | maps folios above each other, and looks at all of them |
-//! | `play local\|global\|deferred STEP...` | makes and drops guards in any order (`play.rs`) |
+//! | `nest [apart] closures\|guards SEED SLOT...` | maps folios above each other, and looks at all of them |
+//! | `play [apart] local\|global\|deferred STEP...` | makes and drops guards in any order (`play.rs`) |
 //! | `beside SLOT SEED SLOT SEED ROUNDS` | two tasks on one CPU map and sleep |
 //! | `alias SLOT OFFSET LEN SEED` | writes through one mapping, reads through two others |
 //! | `walk SLOT` | how many mappings it takes to see a folio |

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Another task, on the CPU of this one.
+//! Other tasks: kernel threads, which have no memory of a user's.
 
+use crate::trace::cpu;
 use core::ptr;
 use kernel::{bindings::task_struct, ffi::c_void, prelude::*};
 
@@ -10,8 +11,29 @@ extern "C" {
     fn shim_task_start(
         run: unsafe extern "C" fn(*mut c_void),
         data: *mut c_void,
+        cpu: c_uint,
     ) -> *mut task_struct;
+    fn shim_last_cpu() -> c_uint;
     fn shim_task_join(task: *mut task_struct);
+}
+
+/// Where a new task runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Where {
+    /// On the CPU of this task, as far as it stays there.
+    Here,
+    /// On the last CPU that there is.
+    Last,
+}
+
+impl Where {
+    fn cpu(self) -> u32 {
+        match self {
+            Where::Here => cpu(),
+            // SAFETY: Only looks which CPUs there are.
+            Where::Last => unsafe { shim_last_cpu() },
+        }
+    }
 }
 
 struct Errand<F> {
@@ -24,6 +46,7 @@ struct Errand<F> {
 /// Also gives whether `f` returned: if not, the task died of an oops. `ENOMEM` when there can be no
 /// task; neither is called then.
 pub(crate) fn beside<R>(
+    place: Where,
     f: impl FnOnce() + Send,
     meanwhile: impl FnOnce() -> R,
 ) -> Result<(R, bool)> {
@@ -33,7 +56,13 @@ pub(crate) fn beside<R>(
     };
     // SAFETY: `run_errand` is given the errand that it expects, which lives until the task has
     // ended: it is joined below, and nothing in between can return.
-    let task = unsafe { shim_task_start(runner(&errand), ptr::from_mut(&mut errand).cast()) };
+    let task = unsafe {
+        shim_task_start(
+            runner(&errand),
+            ptr::from_mut(&mut errand).cast(),
+            place.cpu(),
+        )
+    };
     if task.is_null() {
         return Err(ENOMEM);
     }

@@ -130,6 +130,7 @@ impl Trace {
     }
 
     pub(crate) fn describe(self, out: &mut Json<'_>) {
+        out.i64("kmap_depth", kmap_depth());
         out.list("slots", self.slots)
             .list("depths", self.depths)
             .list("differing", self.differing)

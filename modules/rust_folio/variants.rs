@@ -5,7 +5,7 @@
 use crate::folio::{FolioInfo, Gfp, UniqueFolio};
 use crate::guards::LocalGuard;
 use crate::helpers::{folio_alloc, kunmap_local};
-use crate::tasks;
+use crate::tasks::{self, Where};
 use core::{mem, ptr::NonNull};
 use kernel::{page::PAGE_SIZE, prelude::*};
 
@@ -85,7 +85,7 @@ impl Variant {
             Variant::UnmapElsewhere => {
                 let smuggled = Smuggled(guard);
                 // Without a task there is nobody to be wrong: the guard is dropped here then.
-                let _ = tasks::beside(move || smuggled.arrive(), || ());
+                let _ = tasks::beside(Where::Here, move || smuggled.arrive(), || ());
             }
             Variant::Forget => mem::forget(guard),
             _ => drop(guard),

@@ -301,3 +301,83 @@ def test_f27_never_highmem(guest: Guest) -> None:
         folios.free(held)
     guest.prove(folios.since()["allocs"] == 2 * number, "all of them were allocated")
     folios.at_rest()
+
+
+@scenario(
+    "F39",
+    claim="A walk that goes on behind what was mapped takes one mapping for lowmem, one a page for highmem",
+    thread=MAP_BY_BYTES,
+    modules=(MODULE,),
+)
+def test_f39_walk(guest: Guest) -> None:
+    folios = Folios(guest)
+    seen_kinds = set()
+    for order in (0, 1, 3):
+        for folio in folios.each_kind(order):
+            folios.since()
+            walked = folios.must(f"walk {folio.slot}")
+            pages = folio.size // folio.page_size
+            assert walked["walked"] == folio.size
+            assert walked["mappings"] == (pages if folio.partial else 1)
+            length = folio.page_size if folio.partial else folio.size
+            assert (walked["shortest"], walked["longest"]) == (length, length)
+            guest.prove(folios.since()["maps"] == walked["mappings"], "each mapping was counted")
+            seen_kinds.add(folio.highmem)
+    guest.prove(seen_kinds == ({False, True} if folios.memory.highmem else {False}), folios.memory.shows)
+    folios.at_rest()
+
+
+@scenario(
+    "F40",
+    claim="CONFIG_DEBUG_KMAP_LOCAL_FORCE_MAP is nothing to kmap_local_folio(); a module can have it map",
+    thread=MAP_BY_BYTES,
+    modules=(MODULE,),
+    impossible={
+        "arm64": "arm64 has no KMAP_LOCAL, so nothing can be forced to map",
+        "arm": "ARMv7 has no DEBUG_KMAP_LOCAL_FORCE_MAP: highmem is mapped anyway, lowmem never",
+    },
+)
+def test_f40_forced(guest: Guest) -> None:
+    folios = Folios(guest)
+    guest.prove(folios.info["force_map"] and not folios.info["highmem"], "the option is on")
+    folio = folios.alloc(1)
+    plain = folios.must(f"map {folio.slot} 0")
+    assert (plain["direct"], plain["fixmap"], plain["kmap_depth"]) == (True, False, 0)
+    look_through(guest, folios, folio)
+
+    folios.must("force on")
+    for page in range(2):
+        forced = folios.must(f"map {folio.slot} {page * folio.page_size}")
+        assert (forced["direct"], forced["fixmap"]) == (False, True)
+        assert forced["kmap_depth"] == folios.slots_each
+    # It is the same page: the content that was written through the direct mapping, and the other way.
+    folios.check(folio, [(0, folio.size, "4")])
+    folios.must(f"write {folio.slot} 0 {folio.size} 6")
+    folios.check(folio, [(0, folio.size, "6")])
+    folios.must("force off")
+    folios.check(folio, [(0, folio.size, "6")])
+    assert folios.must(f"map {folio.slot} 0")["direct"]
+    folios.at_rest()
+
+
+@scenario(
+    "F41",
+    claim="What is written through one mapping of a page is read through its others, local and global",
+    thread=MAP_BY_BYTES,
+    modules=(MODULE,),
+    impossible={"arm64": "arm64 has one address for a page in the kernel: no second mapping can be had"},
+)
+def test_f41_aliases(guest: Guest) -> None:
+    folios = Folios(guest)
+    (folio,) = folios.mapped_for_real(1)
+    first, second = folios.slot_numbers(2)
+    spans = ((0, folio.size), (1, 1), (folio.size - 1, 1), (folio.size // 2 - 7, 15))
+    for seed, (offset, length) in enumerate(spans, start=20):
+        seen = folios.must(f"alias {folio.slot} {offset} {length} {seed}")
+        guest.prove(seen["distinct"], "the three mappings are in three places")
+        guest.prove(seen["slots"] == [first, second, 0], f"two are local, one is not: {seen}")
+        assert (seen["local"], seen["global"]) == (0, 0)
+        assert folios.must(f"check {folio.slot} {offset} {length} {seed}")["differing"] == 0
+    wrong = folios.must(f"check {folio.slot} 0 {folio.size} 20")
+    guest.prove(0 < wrong["differing"] <= 17, "the comparison sees differences")
+    folios.at_rest()
