@@ -78,12 +78,6 @@ def press(guest: Guest, *, locked: bool = False) -> dict[str, Any]:
     return answer
 
 
-def kernel_free(guest: Guest) -> int:
-    """Free memory of the kind that the module's objects are made of, in bytes."""
-    info = guest.meminfo()
-    return info.get("LowFree", info["MemFree"])
-
-
 def usable_pages(zoneinfo: str) -> int:
     """The pages that user space can still have without anybody reclaiming, by /proc/zoneinfo.
 
