@@ -135,9 +135,11 @@ unsafe impl Handle for BucketHandle {
 }
 
 /// How much of a pool's name is kept.
-const NAME_MAX: usize = 38;
+pub(crate) const NAME_MAX: usize = 38;
 
 /// The name of a pool: a copy, because the caller's is gone when `create` returns.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
 pub(crate) struct PoolName([u8; NAME_MAX]);
 
 impl PoolName {
@@ -150,6 +152,7 @@ impl PoolName {
         Self(copy)
     }
 
+    /// Up to the first NUL.
     pub(crate) fn bytes(&self) -> &[u8] {
         let len = self.0.iter().position(|&byte| byte == 0);
         &self.0[..len.unwrap_or(NAME_MAX)]
@@ -167,8 +170,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// The name that the pool was made with, cut off if it was too long.
-    pub(crate) fn name(&self) -> &[u8] {
-        self.name.bytes()
+    pub(crate) fn name(&self) -> &PoolName {
+        &self.name
     }
 
     /// The sum of the sizes of all buckets of the pool.

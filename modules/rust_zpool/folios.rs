@@ -153,8 +153,8 @@ impl Backend for Folios {
         },
     ];
 
-    fn name(pool: &Pool) -> &[u8] {
-        pool.name.bytes()
+    fn name(pool: &Pool) -> &PoolName {
+        &pool.name
     }
 
     fn bytes(pool: &Pool) -> usize {

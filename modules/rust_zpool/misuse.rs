@@ -11,7 +11,7 @@ use crate::{
     variants::Backend,
     zpool::{Handle, ZpoolDriver},
 };
-use core::{ptr::NonNull, slice};
+use core::ptr::{self, NonNull};
 use kernel::prelude::*;
 
 /// What SLUB fills free memory with (`include/linux/poison.h`).
@@ -58,9 +58,12 @@ impl<B: Backend> Private<B> {
         unsafe { Counted::free(pool, object.handle) };
         // SAFETY: None. The object has just been freed, and this is what the operation is about.
         let start = unsafe { Counted::read_begin(pool, &again) };
+        let mut seen = [0; LOOK];
+        // In one go, so that a sanitizer has one access to complain of.
+        //
         // SAFETY: None, as above. There is still memory at this address.
-        let bytes = unsafe { slice::from_raw_parts(start.as_ptr(), len) };
-        let poisoned = bytes.iter().filter(|&&byte| byte == POISON).count();
+        unsafe { ptr::copy_nonoverlapping(start.as_ptr(), seen.as_mut_ptr(), len) };
+        let poisoned = seen[..len].iter().filter(|&&byte| byte == POISON).count();
         // SAFETY: `start` comes from `read_begin`. For the rest: none, as above.
         unsafe { Counted::read_end(pool, &again, start) };
         out.usize("looked_at", len).usize("poisoned", poisoned);

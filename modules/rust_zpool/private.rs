@@ -218,7 +218,7 @@ impl<B: Backend> Private<B> {
 
     /// Tells the name of the pool, as the driver has it now.
     pub(crate) fn name(&self, out: &mut Json<'_>) -> Result {
-        out.bytes("name", self.pool()?.name());
+        out.bytes("name", self.pool()?.name().bytes());
         Ok(())
     }
 

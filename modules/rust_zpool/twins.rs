@@ -3,11 +3,11 @@
 //! Wrong twins of the buckets, which a harness must catch.
 
 use crate::{
-    buckets::{BucketHandle, Buckets, Class, Pool},
+    buckets::{BucketHandle, Buckets, Class, Pool, PoolName},
     variants::{chosen_error, Backend, Variant},
     zpool::{Gfp, Handle, ZpoolDriver},
 };
-use core::{ptr, slice};
+use core::ptr;
 use kernel::{
     alloc::{allocator::Vmalloc, Allocator, NumaNode},
     page::{PAGE_SHIFT, PAGE_SIZE},
@@ -91,7 +91,7 @@ impl Backend for Buckets {
                 KEPT_NAME.store(name.as_char_ptr().expose_provenance(), Relaxed);
                 Ok(pool)
             },
-            name: |_| kept_name(),
+            name: |_| ptr::with_exposed_provenance(KEPT_NAME.load(Relaxed)),
             ..Variant::RIGHT
         },
         Variant {
@@ -121,7 +121,7 @@ impl Backend for Buckets {
         },
     ];
 
-    fn name(pool: &Pool) -> &[u8] {
+    fn name(pool: &Pool) -> &PoolName {
         pool.name()
     }
 
@@ -163,19 +163,3 @@ fn boxed_malloc(pool: &Pool, size: usize, gfp: Gfp, nid: NumaNode) -> Result<Buc
 
 /// Where the name of the youngest pool was.
 static KEPT_NAME: Atomic<usize> = Atomic::new(0);
-
-/// The most bytes that a name is thought to have.
-const NAME_MAX: usize = 38;
-
-/// What is now where the name of the youngest pool was.
-fn kept_name<'a>() -> &'a [u8] {
-    let name: *const u8 = ptr::with_exposed_provenance(KEPT_NAME.load(Relaxed));
-    let mut len = 0;
-    // SAFETY: None. The name's owner may have freed it, and this is what the variant is about. Its
-    // memory is at least `NAME_MAX` bytes of a slab, or of a stack, in the kernel's direct map.
-    while len < NAME_MAX && unsafe { name.add(len).read_volatile() } != 0 {
-        len += 1;
-    }
-    // SAFETY: As above.
-    unsafe { slice::from_raw_parts(name, len) }
-}

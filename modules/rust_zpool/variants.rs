@@ -7,7 +7,7 @@
 //! made them, where it matters.
 
 use crate::{
-    buckets::Class,
+    buckets::{Class, PoolName},
     zpool::{Gfp, ZpoolDriver},
 };
 use core::ptr::NonNull;
@@ -29,7 +29,7 @@ pub(crate) trait Backend:
     const VARIANTS: &'static [Variant<Self>];
 
     /// The name that the pool was made with, cut off if it was too long.
-    fn name(store: &Self::Store) -> &[u8];
+    fn name(store: &Self::Store) -> &PoolName;
 
     /// The sum of the sizes of all memory that objects of the pool have.
     fn bytes(store: &Self::Store) -> usize;
@@ -54,7 +54,8 @@ pub(crate) struct Variant<B: Backend + ?Sized> {
     pub(crate) label: &'static str,
     pub(crate) what: &'static str,
     pub(crate) create: fn(&CStr, Gfp) -> Result<KBox<B::Store>>,
-    pub(crate) name: fn(&B::Store) -> &[u8],
+    /// Where the pool has its name.
+    pub(crate) name: fn(&B::Store) -> *const PoolName,
     pub(crate) malloc: fn(&B::Store, usize, Gfp, NumaNode) -> Result<B::Handle>,
     pub(crate) free: unsafe fn(&B::Store, B::Handle),
     pub(crate) read_begin: unsafe fn(&B::Store, &B::Handle) -> NonNull<u8>,

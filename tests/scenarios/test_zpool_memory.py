@@ -100,7 +100,8 @@ def test_z17a_kept_name(guest: Guest) -> None:
     op(guest, "variant kept_name")
     expect_damage(guest, "slab-use-after-free Read", None)
     seen = op(guest, f"pool new {name}")["name"]
-    assert seen == POISON * len(seen) != "", f"freed memory was read, and was {seen!r}"
+    if not has_kasan(guest):  # which keeps freed memory as it is for a while
+        assert seen == POISON * len(seen) != "", f"freed memory was read, and was {seen!r}"
     kept = [pool["name_retained"] for pool in op(guest, "counters")["pools"].values() if not pool["gone"]]
     guest.prove(kept == [True], "the wrong twin kept the pointer")
 
@@ -153,7 +154,8 @@ def test_z45_use_after_free(guest: Guest) -> None:
     slot = written(guest, SMALL)
     expect_damage(guest, "slab-use-after-free Read", None)
     seen = op(guest, f"read_freed {slot}")
-    assert seen["poisoned"] == seen["looked_at"] > 0, f"freed memory is not poisoned: {seen}"
+    if not has_kasan(guest):  # which keeps freed memory as it is for a while
+        assert seen["poisoned"] == seen["looked_at"] > 0, f"freed memory is not poisoned: {seen}"
     pool = op(guest, "counters")["pools"]["private"]
     assert (pool["reads_begun"], pool["frees"]) == (2, 1)
 
@@ -166,33 +168,33 @@ ALLOCATES: Final = "fill_bucket"
 
 
 def still_allocated(guest: Guest) -> int:
-    """Live objects of the watched small cache that buckets are, as SLUB has it."""
+    """Live objects of the watched small cache that are buckets, as SLUB has it."""
     traces = guest.read(TRACES).split("\n\n")
     return sum(int(trace.split()[0]) for trace in traces if ALLOCATES in trace)
 
 
 def unreferenced(guest: Guest) -> int:
-    """Buckets that nobody points to, as kmemleak has it; waits until it is sure of :data:`LEAKED`."""
+    """Buckets that nobody points to, as kmemleak has it when it is sure of all that must be there."""
     found = 0
 
     def scan() -> bool:
         nonlocal found
-        guest.write(KMEMLEAK, "scan")
+        guest.run(f"echo scan > {KMEMLEAK}", seconds=30)
         leaks = guest.read(KMEMLEAK).split("unreferenced object")
         found = sum(1 for leak in leaks if ALLOCATES in leak)
         return found >= LEAKED
 
-    # kmemleak does not judge what is younger than five seconds (mm/kmemleak.c, MSECS_MIN_AGE).
-    wait_for(guest, scan, pause=2, seconds=40)
+    # It does not judge what is younger than five seconds (mm/kmemleak.c, MSECS_MIN_AGE).
+    guest.run("sleep 5", seconds=20)
+    wait_for(guest, scan, pause=1, seconds=40)
     return found
 
 
 def dropped_with_objects(guest: Guest) -> int:
-    """Bytes of the private pool that were there when it was destroyed with objects in it."""
+    """Bytes of the private pool that were left when it was destroyed with objects in it."""
     op(guest, "pool new")
     for _ in range(LEAKED):
         op(guest, f"malloc {SMALL}")
-    assert still_allocated(guest) == LEAKED
     op(guest, "pool drop")
     return int(op(guest, "counters")["bytes_left"])
 
@@ -205,16 +207,22 @@ def dropped_with_objects(guest: Guest) -> int:
     cmdline=SLAB_DEBUG,
 )
 def test_z31_leak(guest: Guest) -> None:
+    # SLUB's list of who allocated what, read where kmemleak and lockdep watch, makes lockdep complain of
+    # slab_debug_trace_open(): it allocates with a list_lock held, and kmemleak another object for that.
+    has_kmemleak = Detector.KMEMLEAK in guest.target.profile.detectors
     shown = guest.read(f"/sys/kernel/slab/kmalloc-{SMALL}/store_user").strip()
     guest.prove(shown == "1", "SLUB remembers who allocated what")
     guest.insmod(MODULE)
+    if has_kmemleak:
+        guest.write(KMEMLEAK, "clear")
     assert dropped_with_objects(guest) == 0
-    assert still_allocated(guest) == 0, "the right twin left something behind"
+    if not has_kmemleak:
+        assert still_allocated(guest) == 0, "the right twin left something behind"
 
     op(guest, "variant leak")
-    if Detector.KMEMLEAK in guest.target.profile.detectors:
-        guest.expect_report(Kind.MEMORY_LEAK)
     assert dropped_with_objects(guest) == LEAKED * SMALL
-    assert still_allocated(guest) == LEAKED, "the wrong twin's objects are not there"
-    if Detector.KMEMLEAK in guest.target.profile.detectors:
-        assert unreferenced(guest) == LEAKED, "kmemleak did not find them"
+    if has_kmemleak:
+        guest.expect_report(Kind.MEMORY_LEAK)
+        assert unreferenced(guest) == LEAKED, "what one of the two twins left behind"
+    else:
+        assert still_allocated(guest) == LEAKED, "what the wrong twin left behind is not known"
