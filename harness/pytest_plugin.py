@@ -83,15 +83,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Scenarios first, the longest of them at the very beginning; the rest in its order."""
+    """What needs guests first, the longest of it at the very beginning; the rest in its order."""
     known = _durations(config)
+    fixtures = {"guest", "workbench"}
 
     def seconds(item: pytest.Item) -> float:
-        scenario = scenario_of(getattr(item, "function", None))
-        call = getattr(item, "callspec", None)
-        if scenario is None or call is None:
-            return 0.0
-        return schedule.expected(known, str(call.params["guest"]), scenario.id)
+        guest = not fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+        return schedule.expected(known, item.nodeid, guest=guest)
 
     items.sort(key=seconds, reverse=True)
 
@@ -189,9 +187,11 @@ class Collector:
     def __init__(self, on_result: Callable[[Result], None] | None = None) -> None:
         self.results: list[Result] = []
         self.problems: list[str] = []
+        self._taken: schedule.Durations = {}
         self._on_result = on_result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._taken[report.nodeid] = self._taken.get(report.nodeid, 0.0) + report.duration
         for name, value in report.user_properties:
             if name == PROPERTY:
                 result: Result = pickle.loads(base64.b64decode(str(value)))
@@ -204,10 +204,10 @@ class Collector:
             self.problems.append(report.longreprtext)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        schedule.remember(Store(), self._taken)
         if not self.results:
             return
         evidence = _evidence(session.config)
-        schedule.remember(Store(), self.results)
         self.results.sort(key=lambda result: (result.target, result.scenario))
         if self._on_result is None:
             from harness.report import every  # jinja2 takes a while, and most sessions have no results

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import psutil
 
 from harness.build.store import Store, write_atomically
-from harness.judge.verdict import Result, Verdict
 from harness.targets import Target
 
 Durations = dict[str, float]
-"""Seconds by ``target/scenario``."""
+"""Seconds of each test that ran, by what pytest calls it."""
 
 QEMU_MIB: Final = 160
 """What QEMU itself takes besides the guest's memory: translated code, its libraries, the devices."""
 UNKNOWN_SECONDS: Final = 10.0
-"""A scenario that never ran begins early: it may be a long one."""
+"""What needs a guest and never ran begins early: it may be a long one."""
+WORTH_SECONDS: Final = 0.3
+"""Shorter tests are not remembered: their order does not matter."""
 _FILE: Final = "durations.json"
 _MIB: Final = 1 << 20
-
-
-def key_of(target: str, scenario: str) -> str:
-    return f"{target}/{scenario}"
 
 
 def load(store: Store) -> Durations:
@@ -42,22 +39,18 @@ def load(store: Store) -> Durations:
         return {}
 
 
-def remember(store: Store, results: Iterable[Result]) -> None:
-    """Add how long each scenario took that came to its end."""
-    ended = (Verdict.PASSED, Verdict.FAILED)
-    new = {key_of(one.target, one.scenario): round(one.seconds, 2) for one in results if one.verdict in ended}
+def remember(store: Store, taken: Durations) -> None:
+    """Add how long tests took."""
+    new = {test: round(seconds, 2) for test, seconds in taken.items() if seconds >= WORTH_SECONDS}
     if new and store.root.is_dir():
         with store.lock("durations", "file"):
             text = json.dumps({**load(store), **new}, indent=1, sort_keys=True)
             write_atomically(store.root / _FILE, text + "\n")
 
 
-def expected(durations: Mapping[str, float], target: str, scenario: str) -> float:
-    """How long a scenario will take, in seconds: as the last time, or as on the slowest other target."""
-    if (known := durations.get(key_of(target, scenario))) is not None:
-        return known
-    elsewhere = [seconds for key, seconds in durations.items() if key.partition("/")[2] == scenario]
-    return max(elsewhere, default=UNKNOWN_SECONDS)
+def expected(known: Durations, test: str, *, guest: bool) -> float:
+    """How long ``test`` will take, in seconds: as the last time. ``guest``: whether it needs one."""
+    return known.get(test, UNKNOWN_SECONDS if guest else 0.0)
 
 
 def guests_at_once(targets: Iterable[Target], wanted: int = 0, available: int | None = None) -> int:

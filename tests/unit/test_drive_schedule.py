@@ -12,28 +12,23 @@ from harness.build.store import Store
 from harness.drive import schedule
 from harness.drive.scenario import Scenario, scenario
 from harness.errors import UserError
-from harness.judge.verdict import Result, Verdict
 from harness.targets import Detector
 
 GIB = 1 << 30
 
 
-def result(seconds: float, verdict: Verdict = Verdict.PASSED, name: str = "Z01") -> Result:
-    return Result(name, "7.3-arm64", verdict, "", seconds, "")
-
-
-def test_the_last_time_counts_then_another_targets_then_it_may_be_long() -> None:
-    known = {"a/Z01": 1.0, "b/Z01": 4.0, "a/Z02": 2.0}
-    assert schedule.expected(known, "a", "Z01") == 1.0
-    assert schedule.expected(known, "c", "Z01") == 4.0, "the slowest of the others"
-    assert schedule.expected(known, "c", "Z03") == schedule.UNKNOWN_SECONDS
+def test_the_last_time_counts_and_a_guest_that_never_ran_may_be_long() -> None:
+    known = {"a::b[x]": 4.0}
+    assert schedule.expected(known, "a::b[x]", guest=True) == 4.0
+    assert schedule.expected(known, "a::b[y]", guest=True) == schedule.UNKNOWN_SECONDS
+    assert schedule.expected(known, "a::c", guest=False) == 0.0
 
 
 def test_durations_are_kept_from_run_to_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    schedule.remember(store, [result(1.234)])
-    schedule.remember(store, [result(2.0, name="Z02"), result(60.0, Verdict.BROKEN)])
-    assert schedule.load(store) == {"7.3-arm64/Z01": 1.23, "7.3-arm64/Z02": 2.0}, "a broken run says nothing"
+    schedule.remember(store, {"one": 1.234, "unit": 0.01})
+    schedule.remember(store, {"two": 2.0, "one": 1.5})
+    assert schedule.load(store) == {"one": 1.5, "two": 2.0}, "what takes no time is not worth a line"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', '{"a": null}'])
