@@ -21,11 +21,18 @@ from harness.judge.symbols.decode import Annotation
 from harness.judge.symbols.text import text_column
 
 _KERNEL_FILES: Final = ("vmlinux", "out/vmlinux", "vmlinux.debug")
-_RELEASE: Final = re.compile(
-    r"(?:Linux version |(?:Not tainted|Tainted: [A-Z +]*?(?:\[[^\]]*\]=?[A-Z_, =\[\]]*)?) )"
-    r"(?P<release>\d+\.\d+[\w.+-]*)(?= |$)(?:.*? (?P<build_id>[0-9a-f]{40}))?"
+_KERNEL: Final = re.compile(
+    r"(?:Linux version |Not tainted |Tainted: [A-Z] [A-Z ]*)(?P<release>\d+\.\d+[\w.+-]*)"
+    r"(?: .*?#(?P<number>\S+))?(?:.* (?P<build_id>[0-9a-f]{40})$)?"
 )
-"""``Linux version 7.3.4 (..`` at boot; in a report after the taint, and then ``#1`` or the build id."""
+"""``Linux version 7.3.4 (..) #1`` at boot; in a report after the taint, and then the build id or not."""
+_MACHINES: Final = {
+    "RIP: 0010:": "EM_X86_64",
+    "EIP: ": "EM_386",
+    "PC is at ": "EM_ARM",
+    "pstate: ": "EM_AARCH64",
+}
+"""Words that only one machine's registers are shown with."""
 _INDENT: Final = "    "
 
 
@@ -133,16 +140,21 @@ def _module_name(path: Path) -> str:
 
 def misfits(lines: Iterable[str], symbols: Symbols) -> Iterator[str]:
     """What says that a log is of another kernel than ``symbols``, in words; each once."""
-    known, said = symbols.kernel.elf, set()
+    elf, said = symbols.kernel.elf, set()
+    known = _KERNEL.match(elf.banner)
     for line in lines:
-        for match in _RELEASE.finditer(line):
-            release, build_id = match["release"], match["build_id"]
-            if build_id and known.build_id and build_id != known.build_id:
-                said.add(
-                    f"the log is of a kernel with build id {build_id}, {symbols.vmlinux} has {known.build_id}"
-                )
-            elif known.release and release != known.release:
-                said.add(f"the log is of Linux {release}, {symbols.vmlinux} is {known.release}")
+        for words, machine in _MACHINES.items():
+            if words in line and machine != elf.machine:
+                said.add(f"the log is of {machine}, {symbols.vmlinux} is for {elf.machine}")
+        for match in _KERNEL.finditer(line):
+            for what, theirs, ours in (
+                ("a kernel with build id", match["build_id"], elf.build_id),
+                ("Linux", match["release"], known and known["release"]),
+                ("build number", match["number"], known and known["number"]),
+            ):
+                if theirs and ours and theirs != ours:
+                    said.add(f"the log is of {what} {theirs}, {symbols.vmlinux} has {ours}")
+                    break
     yield from sorted(said)
 
 

@@ -146,16 +146,17 @@ class Elf:
         return ""
 
     @cached_property
-    def release(self) -> str:
-        """What the kernel calls itself, ``7.3.4``; empty when this is no kernel."""
+    def banner(self) -> str:
+        """What the kernel says first, ``Linux version 7.3.4 (..) #1 ..``; empty when this is no kernel."""
         section = self._file.get_section_by_name(".rodata")
         if section is None or section["sh_type"] == "SHT_NOBITS":
             return ""
         start = section["sh_offset"]
-        at = self._data.find(b"Linux version ", start, start + section["sh_size"])
+        end = start + section["sh_size"]
+        at = self._data.find(b"Linux version ", start, end)
         if at < 0:
             return ""
-        return self._data[at : at + 100].split()[2].decode("ascii", "replace")
+        return self._data[at : min(at + 500, end)].partition(b"\0")[0].decode("utf-8", "replace").strip()
 
     # Symbols
 
