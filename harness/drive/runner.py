@@ -171,6 +171,7 @@ def _weigh_samples(stream: Stream, target: Target, reason: str) -> tuple[Verdict
     series = stream.series()
     problems = [
         *checks.mem_total_constant(series),
+        *checks.high_and_low_add_up(series),
         *checks.counters_never_decrease(series),
         *checks.zswap_agrees(series, target.arch.page_size),
         *checks.stored_fits_swap(series, target.arch.page_size),

@@ -82,6 +82,23 @@ def mem_total_constant(series: Series) -> list[Problem]:
     ][:1]
 
 
+def high_and_low_add_up(series: Series) -> list[Problem]:
+    """With CONFIG_HIGHMEM all memory is high or low: HighTotal and LowTotal are MemTotal together.
+
+    What is free of them is not compared: the kernel counts the two one after the other (mm/show_mem.c).
+    A kernel without high memory shows no such lines, so that nothing was compared.
+    """
+    name = "high_and_low_add_up"
+    shown = [sample for sample in series.samples if {"HighTotal", "LowTotal"} <= sample.meminfo.keys()]
+    problems = []
+    for sample in shown:
+        total, together = sample.meminfo["MemTotal"], sample.meminfo["HighTotal"] + sample.meminfo["LowTotal"]
+        if together != total:
+            says = f"HighTotal and LowTotal are {together} bytes together and MemTotal is {total}"
+            problems.append(Problem(name, says, sample.at))
+    return problems[:5] if shown else [_nothing(name, "no sample shows high and low memory")]
+
+
 def zswap_agrees(series: Series, page_size: int) -> list[Problem]:
     """/proc/meminfo and debugfs count the same: Zswap is pool_total_size, Zswapped is stored_pages.
 

@@ -120,6 +120,7 @@ def test_a_name_that_no_sample_has() -> None:
 def sample(at: float, **changes: int) -> Sample:
     meminfo = {"MemTotal": 1 << 28, "SwapTotal": 1 << 29, "SwapFree": (1 << 29) - 100 * PAGE}
     meminfo |= {"Zswap": 50 * PAGE, "Zswapped": 100 * PAGE}
+    meminfo |= {"HighTotal": 1 << 26, "LowTotal": 3 << 26}
     vmstat = {"zswpout": 100, "zswpin": 0, "pswpout": 0, "pswpin": 0}
     zswap = {"pool_total_size": 50 * PAGE, "stored_pages": 100, "pool_limit_hit": 0}
     for file in (meminfo, vmstat, zswap):
@@ -133,6 +134,7 @@ def steady(**changes: int) -> Series:
 
 ALL: dict[str, Callable[[Series], list[Problem]]] = {
     "total": checks.mem_total_constant,
+    "high": checks.high_and_low_add_up,
     "agrees": lambda series: checks.zswap_agrees(series, PAGE),
     "swap": lambda series: checks.stored_fits_swap(series, PAGE),
     "pool": lambda series: checks.stored_fits_pool(series, PAGE),
@@ -157,6 +159,7 @@ def test_a_check_that_saw_nothing_says_so(name: str) -> None:
     [
         ("agrees", {"Zswap": 51 * PAGE}, "Zswap is 208896 bytes"),
         ("agrees", {"Zswapped": 99 * PAGE}, "Zswapped is 405504 bytes and stored_pages 100 pages"),
+        ("high", {"HighTotal": 1 << 25}, "are 234881024 bytes together and MemTotal is 268435456"),
         ("swap", {"SwapFree": (1 << 29) - 99 * PAGE}, "zswap holds 100 pages and only 99 pages"),
         ("pool", {"pool_total_size": 400 * PAGE}, "more than uncompressed"),
         ("pool", {"stored_pages": 10_000}, "cannot fit into a pool"),
