@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -119,20 +120,30 @@ _BODY: Final = re.compile(
     f"(?P<place>{_PLACE})|(?P<arm_frame>{_ARM_FRAME})|(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<trace>{_TRACE})"
     f"|(?P<cpu>{_CPU})|(?P<dump>{DUMP})|(?P<other>{_OTHER})"
 )
+_SHORT: Final = 160
 _INLINED: Final = " [inline]"
 _OF: Final = {str(part): part for part in Part}
 _PLAIN: Final = {part: Found(part) for part in Part}
 
 
 def look(text: str) -> Found | None:
-    """What ``text`` (without prefixes) is in the body of a report; None when it is no part of one."""
+    """What ``text`` (without prefixes) is in the body of a report; None when it is no part of one.
+
+    A log full of reports says the same lines again and again, so short ones are remembered.
+    """
+    return _remembered(text) if len(text) < _SHORT else _look(text)
+
+
+def _look(text: str) -> Found | None:
     match = _BODY.match(text)
     if match is None:
         return None
     part = _OF[match.lastgroup or "other"]
     if part is Part.FRAME:
         name, offset, module, doubt = match.group("f_name", "f_offset", "f_module", "doubt")
-        return Found(part, name, offset or "", module or "", doubt is not None, not offset and _INLINED in text)
+        return Found(
+            part, name, offset or "", module or "", doubt is not None, not offset and _INLINED in text
+        )
     if part is Part.ARM_FRAME:
         name, module = match.group("a_name", "a_module")
         return Found(part, name, "", module or "")
@@ -140,3 +151,6 @@ def look(text: str) -> Found | None:
         name, offset, module = match.group("p_name", "p_offset", "p_module")
         return Found(part, name, offset or "", module or "", False, not offset and _INLINED in text)
     return _PLAIN[part]
+
+
+_remembered: Final = lru_cache(maxsize=8192)(_look)

@@ -16,10 +16,22 @@ from typing import Final
 from harness.judge import follows, headers
 from harness.judge.body import Part, look
 from harness.judge.kinds import Follow, Header, Kind
-from harness.judge.lines import STAMP_LIKE, Line, Replay, WholeLines, clean, take_apart
+from harness.judge.lines import (
+    HOST_BEHIND,
+    NOTHING,
+    REPLAY,
+    STAMP_LIKE,
+    USUAL,
+    Line,
+    Replay,
+    WholeLines,
+    clean,
+    is_bare,
+    take_apart,
+)
 from harness.judge.marks import Mark, parse_mark
 from harness.judge.prefilter import BLOCK, candidates, hot_lines
-from harness.judge.reports import MOST_LINES, OpenReport, Report, judge
+from harness.judge.reports import MOST_LINES, Kept, OpenReport, Report, judge, kept
 
 __all__ = ["ConsoleParser", "Report", "parse"]
 
@@ -40,6 +52,8 @@ MOST_SAME: Final = 100
 """Reports of one bug that keep their lines; of the others only the first line is kept."""
 MOST_REPORTS: Final = 10_000
 """Reports handed out; a log with more is only counted on."""
+_PLAIN: Final = frozenset({Part.FRAME, Part.ARM_FRAME, Part.PLACE, Part.CPU, Part.DUMP})
+"""Parts that are never the end of a report nor the beginning of the next."""
 UNSTAMPED: Final = "?"
 """The context of lines without a time stamp in a log whose lines have them."""
 
@@ -72,7 +86,7 @@ class ConsoleParser:
         self._open: dict[str, OpenReport] = {}
         self._joined: dict[str, str] = {}
         self._asking: str | None = None
-        self._above: dict[str, list[Line]] = {}
+        self._above: dict[str, list[Kept]] = {}
         self._done: list[OpenReport] = []
         self._times: Counter[str] = Counter()
         self._stamped = False
@@ -124,24 +138,71 @@ class ConsoleParser:
     def _block(self, text: str) -> None:
         """Whole lines. Between reports only hot lines are looked at, the others are counted."""
         hot = self._hot(text)
+        hot.append(len(text))
+        replays = REPLAY in text
+        prefix = self._prefix_of(text)
         index, place, length = 0, 0, len(text)
         while place < length:
-            while index < len(hot) and hot[index] < place:
+            while hot[index] < place:
                 index += 1
-            following = hot[index] if index < len(hot) else length
-            if following > place and not self._open and not self._above and not self._replay.is_noted:
-                if last := self._replay.finish():
-                    self._line(last)
-                    continue  # it may have begun a report
-                self.lines += text.count("\n", place, following)
-                place = following
-                continue
+            following = hot[index]
+            if following > place and not self._replay.is_busy:
+                if not self._open and not self._above:
+                    self.lines += text.count("\n", place, following)
+                    place = following
+                    continue
+                if prefix is not None and (after := self._bodies(text, place, following, prefix)) > place:
+                    place = after
+                    continue
+            elif following > place and (last := self._replay.finish()):
+                self._line(last)
+                continue  # it may have begun a report
             end = text.index("\n", place)
             self.lines += 1
             line = take_apart(self.lines, text[place:end], following == place)
             place = end + 1
             if certain := self._replay.feed(line):
                 self._line(certain)
+            if not replays and place < length and (certain := self._replay.finish()):
+                self._line(certain)
+
+    def _prefix_of(self, text: str) -> re.Pattern[str] | None:
+        """The prefix that the lines of ``text`` have, when it is one of the two that can be read fast."""
+        if "kernel: " in text and HOST_BEHIND.search(text):
+            return None
+        if self._stamped:
+            return USUAL
+        return NOTHING if is_bare(text) else None
+
+    def _bodies(self, text: str, place: int, end: int, prefix: re.Pattern[str]) -> int:
+        """Read lines that are not hot, for as long as reports are open; returns where that ended.
+
+        This is where a log full of reports spends its time, so a part of :meth:`_on_body` is here too. The
+        last line is left to the caller: a note of printk may follow and take it back.
+        """
+        if self._above or self._joined or self._asking is not None:
+            return place
+        number, match, open_reports = self.lines, prefix.match, self._open
+        for shown in text[place : end - 1].split("\n")[:-1]:
+            before = match(shown)
+            if before is None or not (number + 1) % EXPIRE_EVERY:
+                break
+            number += 1
+            place += len(shown) + 1
+            context = before[1] or ""
+            open_ = open_reports.get(context)
+            if open_ is not None:
+                body = shown[before.end() :]
+                found = look(body)
+                if found is not None and found.part in _PLAIN and open_.detailed:
+                    open_.latest = number
+                    open_.keep((number, shown, body, found))
+                    continue
+                self._on_body(number, shown, body, context, open_)
+                if not open_reports or self._asking is not None:
+                    break
+        self.lines = number
+        return place
 
     def _hot(self, text: str) -> list[int]:
         hot = hot_lines(text)
@@ -196,7 +257,7 @@ class ConsoleParser:
                     self._begin(line, found[0], found[1], [])
                 return
         if open_ is not None:
-            self._on_body(line, open_)
+            self._on_body(line.number, line.raw, line.text, context, open_)
         else:
             self._on_other(line)
 
@@ -206,12 +267,12 @@ class ConsoleParser:
             if now - open_.latest > SILENT:
                 self._close(context)
         for context, above in list(self._above.items()):
-            if now - above[-1].number > SILENT:
+            if now - above[-1][0] > SILENT:
                 del self._above[context]
 
     def _is_cut(self, context: str, open_: OpenReport | None) -> bool:
         above = open_.aside if open_ is not None else self._above.get(context, ())
-        return any("cut here" in line.text for line in above)
+        return any("cut here" in text for _, _, text, _ in above)
 
     def _is_surprise(self, line: Line) -> bool:
         """A machine starts: whatever was open is over. The first time, and when told before, is no news."""
@@ -228,7 +289,7 @@ class ConsoleParser:
     ) -> None:
         if header.kind is Kind.PANIC and (host := self._panics_over(groups.get("what", ""), open_)):
             host.panicked = True
-            host.keep(line)
+            host.keep(kept(line))
             return
         if open_ is None:
             self._begin(line, header, groups, self._above.pop(line.caller, []))
@@ -236,10 +297,10 @@ class ConsoleParser:
         if open_.header is header and " [inline]" in open_.latest_header:
             open_.groups |= groups  # a decoder says the line once for each function inlined there
             open_.latest_header = line.text
-            open_.keep(line)
+            open_.keep(kept(line))
             return
         if open_.kind is Kind.PANIC or open_.panicked:
-            open_.keep(line)  # a dying kernel says much
+            open_.keep(kept(line))  # a dying kernel says much
             return
         if follow := _find_follow(open_, header, groups, line):
             _absorb(open_, follow, header, groups, line)
@@ -248,10 +309,11 @@ class ConsoleParser:
         self._close(line.caller)
         self._begin(line, header, groups, above)
 
-    def _begin(self, line: Line, header: Header, groups: dict[str, str], above: list[Line]) -> None:
-        new = OpenReport(header, line, groups, [], line.number, seen={header.kind}, ended=header.end is None)
+    def _begin(self, line: Line, header: Header, groups: dict[str, str], above: list[Kept]) -> None:
+        new = OpenReport(header, line, groups, line.number, seen={header.kind}, ended=header.end is None)
         new.latest_header = line.text
-        for one in (*above, line):
+        new.detailed = header.details is None
+        for one in (*above, kept(line)):
             new.keep(one)
         new.panicked = header.kind is Kind.PANIC or bool(follows.FATAL.match(line.text))
         new.unstamped = line.caller == UNSTAMPED
@@ -270,23 +332,23 @@ class ConsoleParser:
             return max(real, key=lambda one: one.at.number, default=None)
         return None
 
-    def _on_body(self, line: Line, open_: OpenReport) -> None:
-        text = line.text
-        header = open_.header
-        if header.details is not None:
-            _note_details(open_, header.details, text)
+    def _on_body(self, number: int, raw: str, text: str, context: str, open_: OpenReport) -> None:
+        open_.latest = number
+        if not open_.detailed:
+            _note_details(open_, text)
         found = look(text)
-        if header.end is not None and header.end.match(text):
+        line = (number, raw, text, found)
+        if open_.header.end is not None and open_.header.end.match(text):
             open_.ended = True
-            open_.keep(line, found)
-        elif found is not None and not follows.OPENER.match(text):
-            open_.keep(line, found)
+            open_.keep(line)
+        elif found is not None and not (found.part is Part.OTHER and follows.OPENER.match(text)):
+            open_.keep(line)
             if found.part is Part.OTHER and follows.NMI.match(text):
-                self._asking = line.caller
+                self._asking = context
         else:
             open_.aside.append(line)
             if len(open_.aside) > _gap(open_):
-                self._close(line.caller)
+                self._close(context)
 
     def _on_other(self, line: Line) -> None:
         text = line.text
@@ -298,9 +360,9 @@ class ConsoleParser:
         elif follows.OPENER.match(text):
             if len(self._above) >= MOST_OPEN:
                 self._above.pop(next(iter(self._above)))
-            self._above[line.caller] = [line]
+            self._above[line.caller] = [kept(line)]
         elif (above := self._above.get(line.caller)) is not None:
-            above.append(line)
+            above.append(kept(line))
             if len(above) > MOST_ABOVE:
                 del self._above[line.caller]
 
@@ -311,7 +373,7 @@ class ConsoleParser:
             del self._joined[line.caller]
         else:
             host.latest = line.number
-            host.keep(line, found)
+            host.keep((line.number, line.raw, line.text, found))
 
     def _close(self, context: str) -> None:
         self._done.append(self._open.pop(context))
@@ -349,8 +411,10 @@ def _gap(open_: OpenReport) -> int:
     return GAP_ENDED if open_.ended else GAP_OPEN
 
 
-def _note_details(open_: OpenReport, details: re.Pattern[str], text: str) -> None:
-    if match := details.match(text):
+def _note_details(open_: OpenReport, text: str) -> None:
+    details = open_.header.details
+    if details is not None and (match := details.match(text)):
+        open_.detailed = True
         for name, value in _cells(match).items():
             open_.groups.setdefault(name, value)
 
@@ -376,12 +440,13 @@ def _had(open_: OpenReport, header: Header) -> bool:
 
 
 def _absorb(open_: OpenReport, follow: Follow, header: Header, groups: dict[str, str], line: Line) -> None:
-    open_.keep(line)
+    open_.keep(kept(line))
     open_.seen.add(header.kind)
     if header.kind is open_.kind:
         open_.groups["twice"] = "yes"
     if follow.upgrade:
         open_.header = header
+        open_.detailed = header.details is None
         open_.groups = {**open_.groups, **groups}
     else:
         for name, value in groups.items():

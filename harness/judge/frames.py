@@ -74,19 +74,18 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
     guesses: list[Frame] = []
     in_trace = bare_done = False
     for found in body:
-        if found is not None and found.inlined:
-            continue
         part = found.part if found is not None else None
         if part in _FRAMES:
             assert found is not None
             frames = (guesses if found.doubtful else stack) if in_trace else bare
-            if len(frames) < MOST_FRAMES and not bare_done:
+            if len(frames) < MOST_FRAMES and not bare_done and not found.inlined:
                 frames.append(Frame(found.function, found.offset, found.module))
         elif part is Part.TRACE and not in_trace:
             in_trace, bare_done = True, False
         elif part is Part.PLACE and place is None and not stack:
             assert found is not None
-            place = Frame(found.function, found.offset, found.module)
+            if not found.inlined:
+                place = Frame(found.function, found.offset, found.module)
         elif in_trace and part not in _BETWEEN:
             if stack or guesses:
                 break

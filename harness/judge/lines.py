@@ -23,6 +23,12 @@ _PREFIX: Final = re.compile(
     r"(?:\[ *(?P<time>\d{1,9}\.\d{6})\])?"
     r"(?: ?\[ *(?P<caller>[TC]\d{1,10})\])?"
 )
+USUAL: Final = re.compile(r"\[ *\d{1,9}\.\d{6}\](?: ?\[ *([TC]\d{1,10})\])? ?")
+"""The prefix of nearly every line; its group is the caller."""
+HOST_BEHIND: Final = re.compile(r"\] *[\w.-]+ kernel: ")
+"""journalctl -o short-monotonic puts more behind what looks like the usual prefix."""
+NOTHING: Final = re.compile("()")
+"""The prefix of every line of a log without prefixes."""
 _TIME: Final = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,9}\.\d{6}\]")
 _HOST: Final = re.compile(r"[\w.-]+ kernel: ?")
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\n\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -33,7 +39,7 @@ _MISSED: Final = re.compile(r"Missed (\d+) kernel messages")
 REPLAY: Final = "** replaying previous printk message **"
 
 STAMP_LIKE: Final = re.compile(
-    r"\[ *\d{1,9}\.\d{6}|\[ *[TC]\d{1,10}\]|\d\d:\d\d|kernel:|[a-z] *:[a-z]+ *:|\[ *\+\d|\d,\d+,\d+,"
+    r"\[ *\d{1,9}\.\d{6}|\[ *[TC]\d{1,10}\]|\d\d:\d\d|kernel:|[a-z] *:[a-z]+ *:|\[ *\+\d|\d,\d+,\d+,|<\d{1,3}>|(?m:^>)"
 )
 """What every line with a stamp has somewhere; other lines may have it too."""
 
@@ -132,16 +138,17 @@ def parse_line(number: int, raw: bytes) -> Line:
 
 def take_apart(number: int, shown: str, hot: bool = True) -> Line:
     """Take one clean line apart."""
-    prefix = _PREFIX.match(shown)
-    assert prefix is not None  # every part of it is optional
-    level, time, caller = prefix.groups()
-    if time is not None and "kernel: " not in shown:
-        end = prefix.end()
-        if shown[end : end + 1] == " ":
-            end += 1
-        user = level is not None and int(level) > 7
-        return Line(number, shown, shown[end:], caller or "", True, user, 0, False, hot)
+    usual = USUAL.match(shown)
+    if usual is not None and not ("kernel: " in shown and HOST_BEHIND.search(shown)):
+        return Line(number, shown, shown[usual.end() :], usual[1] or "", True, False, 0, False, hot)
     return _wrapped(number, shown, hot)
+
+
+def is_bare(text: str) -> bool:
+    """No line of ``text`` can have a prefix of any kind, or a note of printk."""
+    return (
+        STAMP_LIKE.search(text) is None and "** " not in text and "Missed " not in text
+    )
 
 
 def _wrapped(number: int, shown: str, hot: bool) -> Line:
@@ -192,9 +199,9 @@ class Replay:
         self._is_noted = False
 
     @property
-    def is_noted(self) -> bool:
-        """The next line is a replay of the one before."""
-        return self._is_noted
+    def is_busy(self) -> bool:
+        """There is a line that is not certain yet, or a note about the next."""
+        return self._held is not None or self._is_noted
 
     def feed(self, line: Line) -> Line | None:
         """The line that is now certain, if any; always one behind."""

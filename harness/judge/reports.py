@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import itemgetter
 from typing import Final
 
@@ -82,6 +83,10 @@ class Report:
         }
 
 
+Kept = tuple[int, str, str, Found | None]
+"""A line of a report: its number, as printed, without prefixes, and what it is."""
+
+
 @dataclass(slots=True)
 class OpenReport:
     """A report that is being read."""
@@ -89,10 +94,11 @@ class OpenReport:
     header: Header
     at: Line
     groups: dict[str, str]
-    lines: list[tuple[Line, Found | None]]
     latest: int
     """Number of the last line read in its context."""
-    aside: list[Line] = field(default_factory=list)
+    lines: list[Kept] = field(default_factory=list)
+    aside: list[Kept] = field(default_factory=list)
+    """Lines since the last one that looks like a part of a report."""
     seen: set[Kind] = field(default_factory=set)
     ended: bool = False
     panicked: bool = False
@@ -100,6 +106,8 @@ class OpenReport:
     unstamped: bool = False
     """Its header had no time stamp in a log whose lines have them."""
     latest_header: str = ""
+    detailed: bool = False
+    """The header's details were found, or there are none."""
     dumped: int = 0
     characters: int = 0
 
@@ -107,30 +115,36 @@ class OpenReport:
     def kind(self) -> Kind:
         return self.header.kind
 
-    def keep(self, line: Line, found: Found | None = None) -> None:
+    def keep(self, line: Kept) -> None:
         """``line`` belongs to the report, and with it what was held aside before it."""
         if self.aside:
             for one in self.aside:
-                self._append(one, None)
+                self._append(one)
             self.aside.clear()
-        self._append(line, found)
+        self._append(line)
 
-    def _append(self, line: Line, found: Found | None) -> None:
+    def _append(self, line: Kept) -> None:
+        found = line[3]
         if found is not None and found.part is Part.DUMP:
             self.dumped += 1
             if self.dumped > MOST_DUMPED:
                 return
-        self.characters += len(line.raw)
+        self.characters += len(line[1])
         if len(self.lines) < MOST_LINES and self.characters <= MOST_CHARACTERS:
-            self.lines.append((line, found))
+            self.lines.append(line)
 
-    def from_opener(self) -> list[Line]:
+    def from_opener(self) -> list[Kept]:
         """Take back what stands above the next report's header (``cut here`` and below)."""
         for index in range(len(self.aside) - 1, -1, -1):
-            if follows.OPENER.match(self.aside[index].text):
+            if follows.OPENER.match(self.aside[index][2]):
                 taken, self.aside = self.aside[index:], self.aside[:index]
                 return taken
         return []
+
+
+def kept(line: Line) -> Kept:
+    """``line`` as a part of a report that is not looked at further."""
+    return line.number, line.raw, line.text, None
 
 
 _NAMES: Final = ("cache", "victim", "comm", "order")
@@ -142,8 +156,10 @@ def _of_a_kind(comm: str) -> str:
     return name + mark + re.sub(r"\d+", "N", rest)
 
 
-def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
+@lru_cache(maxsize=1024)
+def _title(header: Header, pairs: tuple[tuple[str, str], ...], frame: str | None) -> str:
     """The header's title filled in; a place for which there is nothing takes its punctuation with it."""
+    groups = dict(pairs)
     values = {
         name: frames.normalise(value) for name, value in groups.items() if f"{{{name}}}" in header.title
     }
@@ -165,19 +181,19 @@ def _title(header: Header, groups: dict[str, str], frame: str | None) -> str:
 
 def judge(open_: OpenReport) -> Report | None:
     """Turn what was read into a report; None when it turns out that the kernel is not to blame."""
-    kept = open_.lines
+    lines = open_.lines
     if not open_.ended and open_.aside:
-        kept = [*kept, *((line, None) for line in open_.aside)][:MOST_LINES]
-    kept = sorted(kept, key=lambda pair: pair[0].number)
+        lines = [*lines, *open_.aside][:MOST_LINES]
+    lines = sorted(lines, key=itemgetter(0))
     groups = open_.groups
-    below = [pair for pair in kept if pair[0].number > open_.at.number]
-    stack = frames.first_stack(map(itemgetter(1), below))
+    below = [line for line in lines if line[0] > open_.at.number]
+    stack = frames.first_stack(map(itemgetter(3), below))
     if (open_.header.needs_stack or open_.unstamped) and not _is_backed(open_, stack):
         return None
     frame = frames.guilty(stack, groups.get("frame")) if open_.kind is not Kind.OOM else None
     cpu, task, taint = _who(groups, below)
     why = _why_corrupted(open_, bool(stack))
-    title = _title(open_.header, groups, frame)
+    title = _title(open_.header, tuple(groups.items()), frame)
     return Report(
         kind=open_.kind,
         title=title,
@@ -187,11 +203,11 @@ def judge(open_: OpenReport) -> Report | None:
         cpu=cpu,
         task=task,
         stack=tuple(map(str, stack)),
-        raw=tuple([line.raw for line, _ in kept]),
+        raw=tuple(map(itemgetter(1), lines)),
         corrupted=bool(why),
         where=groups.get("where"),
         message=groups.get("message") or groups.get("what"),
-        positions=tuple([line.number for line, _ in kept]),
+        positions=tuple(map(itemgetter(0), lines)),
         panicked=open_.panicked,
         corrupted_why=why,
         taint=taint,
@@ -216,22 +232,20 @@ _CPU_LINE: Final = re.compile(
 _PROCESS: Final = re.compile(r"Process (?P<comm>.+) \(pid: (?P<pid>\d+),|TASK = \S+ '(?P<name>.+?)'")
 
 
-def _who(
-    groups: dict[str, str], below: list[tuple[Line, Found | None]]
-) -> tuple[int | None, str | None, str | None]:
+def _who(groups: dict[str, str], below: list[Kept]) -> tuple[int | None, str | None, str | None]:
     """CPU, ``comm/pid`` and taint, from the header or from the first line that says them."""
     cpu = groups.get("cpu")
     task = groups.get("task")
     taint: str | None = None
     if task is None and "comm" in groups and "pid" in groups:
         task = f"{groups['comm']}/{groups['pid']}"
-    for line, found in below:
-        if found is not None and found.part is Part.CPU and (match := _CPU_LINE.match(line.text)):
+    for _, _, text, found in below:
+        if found is not None and found.part is Part.CPU and (match := _CPU_LINE.match(text)):
             cpu = cpu or match["cpu"]
             task = task or f"{match['comm']}/{match['pid']}"
             taint = (match["taint"] or "").replace(" ", "")
             break
-        if task is None and line.text.startswith("Process ") and (match := _PROCESS.match(line.text)):
+        if task is None and text.startswith("Process ") and (match := _PROCESS.match(text)):
             task = f"{match['comm']}/{match['pid']}"
     return int(cpu) if cpu is not None else None, task, taint
 
