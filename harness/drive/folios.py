@@ -34,6 +34,15 @@ MEMORY: Final = {
     "arm": Memory(True, "both: lowmem with GFP_KERNEL, highmem with __GFP_HIGHMEM"),
 }
 
+NO_SLOTS: Final = {"arm64": "arm64 has no KMAP_LOCAL: kmap_local is page_address(), unmapping is nothing"}
+"""Why a target cannot show what ``kmap_local`` does, as a scenario's ``impossible``."""
+ONE_TASK: Final = NO_SLOTS | {
+    "x86_64": "x86_64 has no highmem, and what can be forced to map there is safe for one task at a time"
+}
+NO_KMAP: Final = dict.fromkeys(
+    ("x86_64", "arm64"), "without highmem, kmap() is page_address(), and kunmap() nothing"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Folio:
