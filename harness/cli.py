@@ -81,6 +81,27 @@ def run(
     raise typer.Exit(run_scenarios(order))
 
 
+@app.command("selftest")
+def selftest_(
+    target: TargetOption = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", "-k", metavar="FAULT", help="A fault, or part of its name; can be repeated."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Keep the consoles in tests/golden, with what was found in them.")
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors."),
+    ] = 0,
+) -> None:
+    """Plant faults in guests, and see that each is found and nothing else is."""
+    from harness.commands.selftest import Order, run_selftest
+
+    raise typer.Exit(run_selftest(Order(targets.named(target or ()), fault or (), update, jobs)))
+
+
 @app.command()
 def shell(
     target: OneTargetOption = DEFAULT_TARGET, module: ModuleOption = None, tree: TreeOption = None

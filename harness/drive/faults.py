@@ -202,7 +202,13 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "Rust reads from an address that cannot exist",
         "op $OP wild_dereference dead000000000000",
         (Sought(Kind.PAGE_FAULT, "memory::wild_dereference"),),
-        elsewhere={"x86_64": (Sought(Kind.GENERAL_PROTECTION, "memory::wild_dereference"),)},
+        elsewhere={
+            "x86_64": (Sought(Kind.GENERAL_PROTECTION, "memory::wild_dereference"),),
+            "kasan": (
+                Sought(Kind.KASAN, "memory::wild_dereference"),
+                Sought(Kind.GENERAL_PROTECTION, "memory::wild_dereference"),
+            ),
+        },
         impossible={"arm": "every address of 32 bits can exist"},
     ),
     Fault(
@@ -285,10 +291,17 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     Fault(
         "unlock_unlocked",
-        "lockdep, and then the spinlock itself, see that it is unlocked twice",
+        "lockdep sees a spinlock unlocked that is not locked",
         "op $OP unlock_unlocked",
-        (Sought(Kind.LOCKDEP, "tasks::unlock_unlocked"), Sought(Kind.SPINLOCK, "tasks::unlock_unlocked")),
+        (Sought(Kind.LOCKDEP, "tasks::unlock_unlocked"),),
         needs=Detector.LOCKDEP,
+    ),
+    Fault(
+        "spinlock_without_magic",
+        "a spinlock sees that it was overwritten",
+        "op $OP spinlock_without_magic",
+        (Sought(Kind.SPINLOCK, "tasks::spinlock_without_magic"),),
+        needs=Detector.LOCKDEP,  # comes with DEBUG_SPINLOCK
     ),
     Fault(
         "sleep_in_atomic",
@@ -302,12 +315,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "the scheduler is called with preemption disabled",
         "op $OP schedule_in_atomic",
         (Sought(Kind.ATOMIC_SCHEDULE, "tasks::schedule_in_atomic"),),
-        elsewhere={
-            "kasan": (
-                Sought(Kind.ATOMIC_SLEEP, "tasks::schedule_in_atomic"),
-                Sought(Kind.ATOMIC_SCHEDULE, "tasks::schedule_in_atomic"),
-            )
-        },
         impossible={"arm": "a kernel without preemption does not count who disabled it"},
     ),
     Fault(
@@ -390,8 +397,8 @@ INNOCENTS: Final[tuple[Fault, ...]] = (
         "a failure that was injected is announced with a stack, and is no bug",
         # Only in a cache that is chosen, and only for a task that asks for it.
         "echo 1 > /sys/kernel/slab/kmalloc-8k/failslab && cd /sys/kernel/debug/failslab &&"
-        " echo 100 > probability && echo -1 > times && echo N > ignore-gfp-wait && echo 2 > verbose &&"
-        " echo Y > cache-filter && echo Y > task-filter;"
+        " echo Y > cache-filter && echo Y > task-filter && echo N > ignore-gfp-wait && echo 2 > verbose &&"
+        " echo -1 > times && echo 100 > probability &&"
         " sh -c 'echo 1 > /proc/self/make-it-fail; exec op $OP allocate 8000' | grep ENOMEM",
         needs=Detector.KASAN,
         proof="FAULT_INJECTION: forcing a failure",

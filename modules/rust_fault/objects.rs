@@ -24,8 +24,9 @@ const SIZE: usize = 64;
 /// How often to ask for an object that KFENCE guards; it takes one allocation each sample interval.
 const KFENCE_TRIES: usize = 2000;
 
-/// How many objects [`leak`] forgets: a stale pointer to one may be anywhere.
-const LEAKED: usize = 4;
+/// How many objects [`leak`] forgets. SLUB keeps free objects in arrays (sheaves), and does not clear
+/// the place of one that it gives away: to kmemleak the latest few dozen of them look referenced.
+const LEAKED: usize = 400;
 
 extern "C" {
     fn shim_is_kfence_address(addr: *const c_void) -> bool;
@@ -124,6 +125,7 @@ impl Source {
     /// # Safety
     ///
     /// `object` must have come from [`Source::allocate`] of the same value, and be in use.
+    #[inline(always)]
     unsafe fn free(&self, object: *mut u8) {
         match self {
             // SAFETY: By the requirements of this function it is `KBox`'s memory.

@@ -24,6 +24,7 @@
 //! | `sleep_in_atomic` | makes an allocation that may sleep under a spinlock |
 //! | `schedule_in_atomic` | sleeps with preemption disabled |
 //! | `unlock_unlocked` | unlocks a spinlock that is not locked |
+//! | `spinlock_without_magic` | locks a spinlock that was overwritten |
 //! | `soft_lockup MS` | keeps a processor busy under a spinlock |
 //! | `rcu_stall MS` | the same in an RCU read-side section that somebody waits for |
 //! | `rcu_wait` | waits for RCU readers, in a hurry: no fault, unless one stalls |
@@ -59,7 +60,7 @@ module! {
 
 type Plant = fn(args: &mut Args<'_>, out: &mut Json<'_>) -> Result;
 
-const FAULTS: [(&str, Plant); 24] = [
+const FAULTS: [(&str, Plant); 25] = [
     ("slab_out_of_bounds", objects::slab_out_of_bounds),
     ("use_after_free", objects::use_after_free),
     ("double_free", objects::double_free),
@@ -83,6 +84,7 @@ const FAULTS: [(&str, Plant); 24] = [
     ("sleep_in_atomic", tasks::sleep_in_atomic),
     ("schedule_in_atomic", tasks::schedule_in_atomic),
     ("unlock_unlocked", tasks::unlock_unlocked),
+    ("spinlock_without_magic", tasks::spinlock_without_magic),
     ("soft_lockup", tasks::soft_lockup),
     ("rcu_stall", tasks::rcu_stall),
     ("rcu_wait", tasks::rcu_wait),

@@ -3,7 +3,10 @@
 //! Faults with locks, with sleeping, and with not letting go of a processor.
 
 use crate::{json::Json, ops::Args};
-use core::hint::{black_box, spin_loop};
+use core::{
+    hint::{black_box, spin_loop},
+    ptr,
+};
 use kernel::{
     bindings, new_mutex, new_spinlock,
     prelude::*,
@@ -81,6 +84,29 @@ pub(crate) fn unlock_unlocked(_args: &mut Args<'_>, out: &mut Json<'_>) -> Resul
     }
     out.bool("unlocked", true);
     Ok(())
+}
+
+/// A spinlock whose mark, by which it is known to be one, is overwritten.
+#[inline(never)]
+pub(crate) fn spinlock_without_magic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
+    let lock = spinlock()?;
+    let raw: *const SpinLock<()> = &*lock;
+    spoil(raw.cast_mut().cast())?;
+    drop(lock.lock());
+    out.bool("locked", true);
+    Ok(())
+}
+
+#[cfg(CONFIG_DEBUG_SPINLOCK)]
+fn spoil(lock: *mut bindings::raw_spinlock) -> Result {
+    // SAFETY: None: this is the fault.
+    unsafe { ptr::write_volatile(&raw mut (*lock).magic, 0) };
+    Ok(())
+}
+
+#[cfg(not(CONFIG_DEBUG_SPINLOCK))]
+fn spoil(_lock: *mut bindings::raw_spinlock) -> Result {
+    Err(EOPNOTSUPP)
 }
 
 /// The next argument, in milliseconds.

@@ -19,12 +19,11 @@ from harness.drive.runner import ScenarioRun, impossible
 from harness.drive.workbench import Workbench
 from harness.judge.verdict import Verdict
 from harness.pytest_plugin import RESULT, RUN, _evidence
-from harness.targets import DEFAULT_TARGET
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "planted" in metafunc.fixturenames:
-        names = metafunc.config.option.target or [DEFAULT_TARGET]
+        names = [target.name for target in targets.named(metafunc.config.option.target)]
         cases = [(fault, name) for name in names for fault in (*FAULTS, *INNOCENTS)]
         metafunc.parametrize(
             "planted", cases, indirect=True, ids=[f"{fault.id}-{name}" for fault, name in cases]
