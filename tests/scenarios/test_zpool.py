@@ -27,6 +27,7 @@ from harness.drive.zpool import (
 )
 from harness.drive.zswap import Zswap
 from harness.judge.kinds import Kind
+from harness.targets import Detector
 
 DYNAMIC_DEBUG: Final = "/sys/kernel/debug/dynamic_debug/control"
 
@@ -233,5 +234,8 @@ def test_z28_unload_in_use(guest: Guest) -> None:
 
     # Not yet a call: the table of operations is gone as well, and is read first.
     guest.expect_report(Kind.PAGE_FAULT, at="zswap_store", count=1)
+    if Detector.KASAN in guest.target.profile.detectors:
+        guest.expect_report(Kind.KASAN, at="slab-use-after-free Read in zswap_total_pages", count=1)
+        guest.expect_report(Kind.KASAN, at="vmalloc-out-of-bounds Read in zswap_total_pages", count=1)
     process.push_out()
     raise AssertionError("the guest lives")

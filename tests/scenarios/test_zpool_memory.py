@@ -179,14 +179,14 @@ def unreferenced(guest: Guest) -> int:
 
     def scan() -> bool:
         nonlocal found
-        guest.run(f"echo scan > {KMEMLEAK}", seconds=30)
+        guest.run(f"echo scan > {KMEMLEAK}", seconds=60)
         leaks = guest.read(KMEMLEAK).split("unreferenced object")
         found = sum(1 for leak in leaks if ALLOCATES in leak)
         return found >= LEAKED
 
-    # It does not judge what is younger than five seconds (mm/kmemleak.c, MSECS_MIN_AGE).
-    guest.run("sleep 5", seconds=20)
-    wait_for(guest, scan, pause=1, seconds=40)
+    # Two scans, of which the first lets it know the content, and none of what is younger than five seconds
+    # (mm/kmemleak.c, update_checksum() and MSECS_MIN_AGE). A scan takes longer than that.
+    wait_for(guest, scan, pause=1, seconds=300)
     return found
 
 
@@ -205,6 +205,7 @@ def dropped_with_objects(guest: Guest) -> int:
     thread=PATCH,
     modules=(MODULE,),
     cmdline=SLAB_DEBUG,
+    seconds=120,
 )
 def test_z31_leak(guest: Guest) -> None:
     # SLUB's list of who allocated what, read where kmemleak and lockdep watch, makes lockdep complain of
