@@ -113,6 +113,19 @@ def shell(
 
 
 @app.command()
+def judge(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Kernel logs, plain or gzipped; - for standard input.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print one object a line, in the order given.")] = False,
+) -> None:
+    """Say what saved kernel logs report: exit code 1 when one does, 2 when one cannot be read."""
+    from harness.commands.judge import judge_files
+
+    raise typer.Exit(judge_files(files, json))
+
+
+@app.command()
 def decode(
     log: Annotated[str, typer.Argument(metavar="LOG", help="A kernel's console; - for standard input.")],
     kernel: Annotated[

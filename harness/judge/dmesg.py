@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from harness.judge import follows, headers
@@ -52,8 +53,10 @@ MOST_SAME: Final = 100
 """Reports of one bug that keep their lines; of the others only the first line is kept."""
 MOST_REPORTS: Final = 10_000
 """Reports handed out; a log with more is only counted on."""
-_PLAIN: Final = frozenset({Part.FRAME, Part.ARM_FRAME, Part.PLACE, Part.CPU, Part.DUMP})
+_PLAIN: Final = frozenset({Part.FRAME, Part.ARM_FRAME, Part.PLACE, Part.CPU, Part.DUMP, Part.TRACE})
 """Parts that are never the end of a report nor the beginning of the next."""
+_ODD: Final = "-=SNr "
+"""What other lines that need a closer look begin with."""
 UNSTAMPED: Final = "?"
 """The context of lines without a time stamp in a log whose lines have them."""
 
@@ -64,10 +67,16 @@ def _cells(match: re.Match[str]) -> dict[str, str]:
 
 def match_header(text: str, after_cut: bool) -> tuple[Header, dict[str, str]] | None:
     """The header that a line is, with its groups."""
+    matched = _matched(text, after_cut)
+    return None if matched is None else (matched[0], dict(matched[1]))
+
+
+@lru_cache(maxsize=2048)
+def _matched(text: str, after_cut: bool) -> tuple[Header, tuple[tuple[str, str], ...]] | None:
     for header in candidates(text):
         match = header.pattern.match(text)
         if match is not None and (after_cut or not header.needs_cut):
-            return None if headers.SUPPRESSIONS.match(text) else (header, _cells(match))
+            return None if headers.SUPPRESSIONS.match(text) else (header, tuple(_cells(match).items()))
     return None
 
 
@@ -194,7 +203,11 @@ class ConsoleParser:
             if open_ is not None:
                 body = shown[before.end() :]
                 found = look(body)
-                if found is not None and found.part in _PLAIN and open_.detailed:
+                if (
+                    found is not None
+                    and open_.detailed
+                    and (found.part in _PLAIN or (found.part is Part.OTHER and body[0] not in _ODD))
+                ):
                     open_.latest = number
                     open_.keep((number, shown, body, found))
                     continue

@@ -121,14 +121,14 @@ class OpenReport:
             for one in self.aside:
                 self._append(one)
             self.aside.clear()
-        self._append(line)
-
-    def _append(self, line: Kept) -> None:
         found = line[3]
         if found is not None and found.part is Part.DUMP:
             self.dumped += 1
             if self.dumped > MOST_DUMPED:
                 return
+        self._append(line)
+
+    def _append(self, line: Kept) -> None:
         self.characters += len(line[1])
         if len(self.lines) < MOST_LINES and self.characters <= MOST_CHARACTERS:
             self.lines.append(line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Final
 
@@ -24,6 +25,7 @@ from harness.errors import (
 )
 from harness.judge.dmesg import Report
 from harness.judge.expect import Expectations, Weighed
+from harness.judge.known import Rule, own_rules, sift
 from harness.judge.places import DecodedFrame
 
 
@@ -82,16 +84,33 @@ def settle(
     end_marker: bool,
     exit_reason: str = "",
     doubts: Sequence[str] = (),
+    *,
+    rules: Sequence[Rule] | None = None,
+    today: date | None = None,
 ) -> tuple[Verdict, str]:
     """The verdict on one run and one sentence that says why.
 
     ``outcome`` is what the scenario raised, ``end_marker`` whether the guest came to the scenario's end,
     ``exit_reason`` QMP's reason for a shutdown, empty while the machine runs. ``doubts`` are reasons not
-    to take a silent console for a silent kernel: lost messages, missing marks.
+    to take a silent console for a silent kernel: lost messages, missing marks. An unexpected report that
+    one of ``rules`` (those of known.toml) knows on the day does not count, and the sentence names it.
     """
     weighed = expectations.weigh(reports)
-    if weighed.unexpected:
-        return Verdict.CRASHED, _crash(weighed.unexpected, outcome)
+    sifted = sift(weighed.unexpected, own_rules() if rules is None else rules, today or date.today())
+    if sifted.unknown:
+        return Verdict.CRASHED, _joined(_crash(sifted.unknown, outcome), sifted.words())
+    verdict, reason = _beyond_reports(outcome, weighed, end_marker, exit_reason, doubts)
+    return verdict, _joined(reason, sifted.words())
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _beyond_reports(
+    outcome: BaseException | None, weighed: Weighed, end_marker: bool, exit_reason: str, doubts: Sequence[str]
+) -> tuple[Verdict, str]:
+    """No report counts against the kernel."""
     if isinstance(outcome, GuestLost | KernelCrashed) and any(one.panicked for one in weighed.expected):
         outcome, end_marker, doubts = None, True, ()  # it died of what it was expected to die of
     if isinstance(outcome, KernelCrashed):
