@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The moments of a run that its plots mark: what the scenario did, what the guest said, what broke.
 
-All times are seconds of the guest's monotonic clock. printk's own stamps are of the scheduler's clock,
-which starts some tens of milliseconds earlier: close enough for a mark on a plot.
+All times are seconds of the guest's monotonic clock. printk's stamps are of the scheduler's clock, which
+is a little apart from it; the scenario's begin mark, of which both are known, says by how much.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ MOST_MOMENTS: Final = 9
 """One digit each; the list of commands has all of them."""
 LONGEST_WORDS: Final = 90
 _STAMP: Final = re.compile(r"^(?:<\d{1,3}>)?\[ *(\d{1,9}\.\d{6})\]")
-_OWN: Final = ("@", "echo @")
+_BEGIN: Final = "harness: begin "
+_MARK_WITHIN: Final = 50
+"""Lines of a clone's console that come before the mark, at most."""
 # What a reader looks for in a plot, the most telling first.
 _TELLING: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), words)
@@ -52,7 +54,7 @@ class Moment:
 
 def moments(result: Result, evidence: Evidence, most: int = MOST_MOMENTS) -> list[Moment]:
     """At most ``most`` moments in order: reports first, then events, then the most telling commands."""
-    found = [*_reports(result, most), *_events(evidence)]
+    found = [*_reports(result, evidence, most), *_events(evidence)]
     steps = sorted(_steps(evidence.operations), key=lambda ranked: ranked[0])
     found += [step for _, step in steps]
     return sorted(found[:most], key=lambda moment: moment.at)
@@ -64,10 +66,21 @@ def stamp_of(raw: str) -> float | None:
     return float(match[1]) if match else None
 
 
-def _reports(result: Result, most: int) -> Iterator[Moment]:
+def _apart(evidence: Evidence) -> float:
+    """What to add to printk's stamps: the begin mark is the first thing that the first command does."""
+    for raw in evidence.console[:_MARK_WITHIN]:
+        line = raw.decode("utf-8", "replace")
+        if _BEGIN in line and evidence.operations and (at := stamp_of(line)) is not None:
+            first = evidence.operations[0]
+            return first.at - at if _BEGIN in first.script else 0.0
+    return 0.0
+
+
+def _reports(result: Result, evidence: Evidence, most: int) -> Iterator[Moment]:
+    apart = _apart(evidence)
     for report in result.reports[: max(1, most // 2)]:
         if report.raw and (at := stamp_of(report.raw[0])) is not None:
-            yield Moment(at, report.title, "report")
+            yield Moment(at + apart, report.title, "report")
 
 
 def _events(evidence: Evidence) -> Iterator[Moment]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import jinja2
 
 from harness.judge.dmesg import Report
+from harness.judge.frames import is_helper
 from harness.judge.lines import parse_line
 from harness.judge.operations import Operation
 from harness.judge.places import DecodedFrame
@@ -59,6 +60,12 @@ class ReportView:
     report: Report
     frames: Sequence[DecodedFrame]
     raw: Sequence[str]
+
+    @property
+    def blamed(self) -> int:
+        """The first frame, from 1, that does more than report; those above it are of little interest."""
+        names = (frame.text.partition("+")[0].partition(" ")[0] for frame in self.frames)
+        return next((number for number, name in enumerate(names, 1) if not is_helper(name)), 0)
 
 
 @dataclass(frozen=True, slots=True)

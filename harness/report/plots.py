@@ -19,7 +19,7 @@ WIDTH: Final = 1000
 HEIGHT: Final = 100
 MOST_POINTS: Final = 400
 """Of one line; more samples are thinned to the extremes of each stretch."""
-_LEAST_GAP: Final = 5.0
+_LEAST_GAP: Final = 9.0
 """Marks nearer than this, in percent of the width, share one label."""
 
 

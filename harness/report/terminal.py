@@ -30,6 +30,8 @@ STYLES: Final = {
     Verdict.IMPOSSIBLE: "dim",
 }
 MOST_FRAMES: Final = 5
+MOST_STACK: Final = 10
+"""Lines of them: what is inlined has a line of its own."""
 MOST_TOLD: Final = 20
 """Failures told in full; the table has them all."""
 
@@ -171,7 +173,7 @@ def failure(result: Result, evidence: Path | None = None) -> RenderableType:
     if lines := lines_that_matter(result, frames=not frames):
         facts.add_row("console", _block(lines))
     if frames:
-        facts.add_row("stack", _block(frames))
+        facts.add_row("stack", Text("\n".join(harmless(line, 400) for line in frames[:MOST_STACK])))
     if result.evidence:
         folder = str(evidence / result.evidence) if evidence is not None else result.evidence
         facts.add_row("evidence", Text(harmless(folder)))

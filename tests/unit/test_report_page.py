@@ -14,6 +14,7 @@ import pytest
 from report_material import ALL, CRASHED, FAILED, NASTY, PASSED, REPORTS, make_run, samples
 
 from harness.judge.meminfo import Series, Unit, read_stream
+from harness.judge.places import DecodedFrame
 from harness.judge.verdict import Result, Verdict
 from harness.report import page, plots
 from harness.report.evidence import Evidence, load
@@ -168,6 +169,23 @@ def test_moments_are_the_telling_ones_in_order(tmp_path: Path) -> None:
     assert "seeded" not in words
     assert [one.at for one in found] == sorted(one.at for one in found)
     assert len(moments(CRASHED, load(tmp_path, CRASHED), most=3)) == 3
+
+
+def test_printks_clock_is_set_by_the_begin_mark(tmp_path: Path) -> None:
+    make_run(tmp_path, [CRASHED])
+    folder = tmp_path / CRASHED.evidence
+    begin = {"at": 20.0, "seconds": 0.1, "script": "echo '<6>harness: begin Z06' > /dev/kmsg", "status": 0}
+    (folder / "operations.json").write_text(json.dumps([begin | {"output": ""}]))
+    (folder / "console.log").write_text("<6>[   12.000113][  T1] harness: begin Z06\n")
+    [report] = moments(CRASHED, load(tmp_path, CRASHED), most=1)
+    assert report.at == pytest.approx(20.5, abs=0.001), "the report's stamp is 12.500"
+
+
+def test_the_frame_to_look_at_is_marked(shown: str) -> None:
+    view = page.ReportView(REPORTS[0], [DecodedFrame(text) for text in REPORTS[0].stack], ())
+    assert view.frames[view.blamed - 1].text.startswith("bucket_free+")
+    assert shown.count('class="blamed"') == 1
+    assert page.ReportView(REPORTS[0], (), ()).blamed == 0
 
 
 def test_printk_stamps() -> None:
