@@ -184,9 +184,12 @@ class LineTable:
             return
         if addresses[-1] > last or any(map(int.__gt__, addresses, addresses[1:])):
             # Assembly that goes back and forth between places; the order of rows at one address stays.
-            pairs = sorted(
-                zip((address & last for address in addresses), rows, strict=True), key=itemgetter(0)
+            wrapped = [address & last for address in addresses]
+            pairs = sorted(zip(wrapped[:-1], rows, strict=False), key=itemgetter(0))
+            end = max(wrapped[-1], pairs[-1][0] + 1)
+            addresses, rows = (
+                [*(address for address, _ in pairs), end],
+                [*(row for _, row in pairs), rows[-1]],
             )
-            addresses, rows = [address for address, _ in pairs], [row for _, row in pairs]
         self._addresses.append(addresses)
         self._rows.append(rows)
