@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from harness import targets
 from harness.build import tree as trees
@@ -85,6 +86,7 @@ def test_stacks_of_a_run_are_decoded_and_shown_on_the_page(tmp_path: Path) -> No
     kernel = artefacts.kernel
     with kernel.vmlinux.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
         names = ("panic", "sysrq_handle_crash")
         sizes = {name: table.get_symbol_by_name(name)[0]["st_size"] for name in names}
     places = {
