@@ -6,7 +6,10 @@
 //! space. An object has the smallest bucket that holds it, and every bucket is an allocation of its
 //! own.
 
-use crate::zpool::{Gfp, Handle, ZpoolDriver};
+use crate::{
+    gfp::Gfp,
+    zpool::{Handle, ZpoolDriver},
+};
 use core::{
     alloc::Layout,
     ptr::{self, NonNull},

@@ -6,10 +6,11 @@
 use crate::{
     buckets::PoolName,
     context::{self, Context},
+    gfp::Gfp,
     json::Json,
     stats::{Counter, Stats},
     variants::{self, Backend},
-    zpool::{Gfp, ZpoolDriver},
+    zpool::ZpoolDriver,
 };
 use core::{marker::PhantomData, ptr::NonNull, str};
 use kernel::{

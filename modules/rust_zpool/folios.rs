@@ -8,8 +8,9 @@
 
 use crate::{
     buckets::{Class, PoolName},
+    gfp::{Gfp, Page},
     variants::{Backend, Variant},
-    zpool::{Gfp, Handle, Page, ZpoolDriver},
+    zpool::{Handle, ZpoolDriver},
 };
 use core::ptr::{self, NonNull};
 use kernel::{

@@ -4,10 +4,11 @@
 
 use crate::{
     counted::{Counted, Pool},
+    gfp::Gfp,
     json::Json,
     ops::Args,
     variants::Backend,
-    zpool::{Gfp, ZpoolDriver},
+    zpool::ZpoolDriver,
 };
 use core::{ptr::NonNull, slice};
 use kernel::{

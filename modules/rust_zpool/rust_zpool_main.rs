@@ -17,6 +17,7 @@ mod buckets;
 mod context;
 mod counted;
 mod folios;
+mod gfp;
 mod misuse;
 mod operations;
 mod private;

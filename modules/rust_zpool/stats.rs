@@ -5,8 +5,8 @@
 use crate::{
     buckets::{Class, MIN_SHIFT},
     context::Context,
+    gfp::Gfp,
     json::Json,
-    zpool::Gfp,
 };
 use kernel::{
     ffi::c_int,

@@ -4,8 +4,9 @@
 
 use crate::{
     buckets::{BucketHandle, Buckets, Class, Pool, PoolName},
+    gfp::Gfp,
     variants::{chosen_error, Backend, Variant},
-    zpool::{Gfp, Handle, ZpoolDriver},
+    zpool::{Handle, ZpoolDriver},
 };
 use core::ptr;
 use kernel::{

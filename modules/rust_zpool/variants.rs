@@ -8,7 +8,8 @@
 
 use crate::{
     buckets::{Class, PoolName},
-    zpool::{Gfp, ZpoolDriver},
+    gfp::Gfp,
+    zpool::ZpoolDriver,
 };
 use core::ptr::NonNull;
 use kernel::{
