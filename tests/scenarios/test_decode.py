@@ -36,7 +36,7 @@ FAULTS = (
 )
 """Of C and of Rust, in the kernel and in a module; the last two kill the process that asks for them."""
 
-MOST_LINES = 24
+MOST_LINES = 16
 DIFFERENT = {
     AT_END: "the script takes the function that begins at a return address for the one that called",
 }
@@ -144,8 +144,17 @@ def places_of(crash: Crash, text: str) -> tuple[str, ...]:
     return tuple(image.shown(name) for name in names)
 
 
-@pytest.mark.parametrize("exact", [False, True], ids=["return addresses", "program counters"])
-def test_lines_are_those_of_the_kernels_script(crash: Crash, exact: bool) -> None:
+def test_stacks_of_a_crash_are_decoded(crash: Crash) -> None:
+    # One test and not five: a session of several processes would crash a guest for each.
+    check_every_frame_is_resolved(crash)
+    check_warnings_are_found_where_they_are_written(crash)
+    check_rust_names_are_readable(crash)
+    check_lines_are_those_of_the_kernels_script(crash, exact=False)
+    check_lines_are_those_of_the_kernels_script(crash, exact=True)
+    check_a_report_takes_a_third_of_a_second(crash)
+
+
+def check_lines_are_those_of_the_kernels_script(crash: Crash, *, exact: bool) -> None:
     # The script takes every address for a return address, unless -R says that none is: we know which is.
     asked = {
         line: last.found[-1] for line, last in crash.decoded.items() if last.found[-1].spot.exact == exact
@@ -172,7 +181,7 @@ def same(mine: tuple[str, ...], script: tuple[str, ...]) -> bool:
     )
 
 
-def test_every_frame_is_resolved(crash: Crash) -> None:
+def check_every_frame_is_resolved(crash: Crash) -> None:
     unknown = [
         (found.spot.text, found.note)
         for annotation in crash.decoded.values()
@@ -182,10 +191,13 @@ def test_every_frame_is_resolved(crash: Crash) -> None:
     assert unknown == []
 
 
-def test_a_warning_in_c_and_one_in_rust_are_found_where_they_are_written(crash: Crash) -> None:
+def check_warnings_are_found_where_they_are_written(crash: Crash) -> None:
     # The kernel itself says in the header which line it is, from a table and not from debug information.
-    headers = [line for line in crash.decoded if line.startswith("WARNING: ")]
-    assert len(headers) >= 2
+    warnings = [line for line in crash.decoded if line.startswith("WARNING: ")]
+    # Without a trap to warn with (ARM), Rust has a helper in C do it.
+    planted = ("lkdtm_WARNING", "rust_helper_WARN_ON", "[rust_fault]")
+    headers = [line for line in warnings if any(name in line for name in planted)]
+    assert len(headers) == 2
     for line in headers:
         file, _, number = line.split(" ")[1].removeprefix("./").rpartition(":")
         place = crash.decoded[line].found[0].places[0]
@@ -194,7 +206,7 @@ def test_a_warning_in_c_and_one_in_rust_are_found_where_they_are_written(crash: 
         assert abs((place.line or 0) - int(number)) <= 1, line
 
 
-def test_rust_names_are_readable(crash: Crash) -> None:
+def check_rust_names_are_readable(crash: Crash) -> None:
     names = {
         place.function
         for annotation in crash.decoded.values()
@@ -207,7 +219,7 @@ def test_rust_names_are_readable(crash: Crash) -> None:
     assert not [name for name in names if name.startswith("_R")]
 
 
-def test_a_report_takes_a_third_of_a_second(crash: Crash) -> None:
+def check_a_report_takes_a_third_of_a_second(crash: Crash) -> None:
     # Of the processor's time: others may be at work here. The first report also reads the symbols.
     lines = [annotation.line for annotation in crash.decoded.values()]
     fresh = Symbols(crash.symbols.vmlinux, crash.symbols.modules)
