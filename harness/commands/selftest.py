@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +28,9 @@ from harness.drive.workbench import Workbench
 from harness.errors import InfrastructureError
 from harness.judge.verdict import Result, Verdict, exit_code
 from harness.progress import Progress
+from harness.report import every
 from harness.report.files import harmless
+from harness.report.results import Run
 from harness.report.terminal import STYLES, failure, make_console, summary
 from harness.settings import PROJECT
 from harness.targets import Target
@@ -48,6 +54,7 @@ def run_selftest(order: Order) -> int:
     """Plant faults in guests and show a row for each; returns the exit code."""
     faults = selftest.select(order.faults)
     evidence = new_evidence_dir()
+    started, began = time.monotonic(), datetime.now().astimezone()
     with Progress() as progress:
         bench = Workbench((), None, progress)
         for target in order.targets:
@@ -56,12 +63,17 @@ def run_selftest(order: Order) -> int:
         results = _in_order(_run(order, faults, evidence, progress), faults, order.targets)
         if order.update:
             _update(order, results, bench, evidence)
+    seconds = time.monotonic() - started
+    typed = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    results = every.tell(
+        evidence, results, Run(began.isoformat(timespec="seconds"), round(seconds, 1), typed)
+    )
     console = make_console()
     for result in results:
         if result.verdict not in (Verdict.PASSED, Verdict.IMPOSSIBLE):
             console.print(failure(result, evidence))
     _show(console, results)
-    console.print(summary(results, None))
+    console.print(summary(results, seconds))
     console.print(Text(f"evidence: {evidence}"), soft_wrap=True)
     return exit_code(result.verdict for result in results)
 
@@ -110,28 +122,37 @@ def _in_order(found: Sequence[Result], faults: Sequence[Fault], chosen: Sequence
 
 
 def _show(console: Console, results: Sequence[Result]) -> None:
-    """A row a fault and target: what the judge found."""
-    grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("fault", "target", "verdict", "time", "found"):
-        grid.add_column(heading, no_wrap=heading != "found", justify="right" if heading == "time" else "left")
-    for result in results:
-        grid.add_row(
-            result.scenario,
-            result.target,
-            Text(str(result.verdict), style=STYLES[result.verdict]),
-            f"{result.seconds:.1f} s" if result.seconds else "",
-            Text(harmless(_found(result))),
-        )
-    console.print(grid)
+    """A table a target, and in it a row a fault: what the judge found."""
+    for target in dict.fromkeys(result.target for result in results):
+        grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        grid.title, grid.title_justify = Text(target, style="bold"), "left"
+        grid.add_column("fault", no_wrap=True)
+        grid.add_column("verdict", no_wrap=True, min_width=len(Verdict.IMPOSSIBLE))
+        grid.add_column("time", no_wrap=True, min_width=6, justify="right")
+        grid.add_column("found", no_wrap=True)  # the only one that may shrink
+        for result in (one for one in results if one.target == target):
+            grid.add_row(
+                result.scenario,
+                Text(str(result.verdict), style=STYLES[result.verdict]),
+                f"{result.seconds:.1f} s" if result.seconds else "",
+                Text(harmless(_found(result)), no_wrap=True, overflow="ellipsis"),
+            )
+        console.print(grid)
+        console.print()
 
 
 def _found(result: Result) -> str:
     if result.verdict is Verdict.IMPOSSIBLE:
         return result.reason
     found = dict.fromkeys(
-        f"{one.kind} in {one.frame}" if one.frame else str(one.kind) for one in result.reports
+        f"{one.kind} in {_last(one.frame)}" if one.frame else str(one.kind) for one in result.reports
     )
     return ", ".join(found) or "nothing"
+
+
+def _last(frame: str) -> str:
+    """``memory::oom`` of ``rust_fault_main::memory::oom``: there is little room."""
+    return frame if "<" in frame else "::".join(frame.split("::")[-2:])
 
 
 def _update(order: Order, results: Sequence[Result], bench: Workbench, evidence: Path) -> None:

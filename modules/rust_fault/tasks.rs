@@ -66,7 +66,8 @@ pub(crate) fn schedule_in_atomic(_args: &mut Args<'_>, out: &mut Json<'_>) -> Re
     // SAFETY: None: this is the fault. There is no counterpart: the scheduler, when it complains,
     // makes the count what it should be.
     unsafe { shim_preempt_disable() };
-    fsleep(Delta::from_millis(1));
+    // A sleep so short that it is over before the scheduler is called would be none.
+    fsleep(Delta::from_millis(100));
     out.bool("slept", true);
     Ok(())
 }
@@ -116,7 +117,7 @@ fn duration(args: &mut Args<'_>) -> Result<Delta> {
 }
 
 /// How often to do nothing between two looks at the clock, where nobody should be met.
-const TURNS: usize = 1000;
+const TURNS: usize = 100_000;
 
 /// Does nothing for long.
 #[inline(always)]
