@@ -51,7 +51,8 @@ _SOURCE: Final = r" \(?[\w./+-]+\.(?:c|h|rs|S|cc):\d+"
 
 _FRAME: Final = (
     r"(?:kmemleak:)?\s*(?:\|- )?(?:<[A-Z#0-9]+> +)?(?:Call Trace: *)?" + _ADDRESSES + r"\s*(?P<doubt>\? )?"
-    rf"(?P<f_name>{_NAME})(?:\+(?P<f_offset>{_OFFSET})|(?={_SOURCE}))(?: \[(?P<f_module>[\w-]+)(?: [^\]]*)?\])?"
+    rf"(?P<f_name>{_NAME})(?:\+(?P<f_offset>{_OFFSET})"
+    rf"|(?={_SOURCE}))(?: \[(?P<f_module>[\w-]+)(?: [^\]]*)?\])?"
     r"(?=$|[ )])(?! from \[?)"
 )
 _ARM_FRAME: Final = (
@@ -63,7 +64,8 @@ _PLACE: Final = (
     r"|epc *: (?:[0-9a-f]{8,16} )?| +ERA: [0-9a-f]{16} |NIP |NIP: |Krnl PSW : [0-9a-f]+ [0-9a-f]+ \("
     r"|(?:RPC|TPC|PC): <?|PC: \[<[0-9a-f]+>\] | *IAOQ\[0\]: |\[ERET *\]: | *PC: )"
     r"(?:\[?\[<[^>]{0,24}>\]? +)*(?:\[[0-9a-f]{8,16}\] )?"
-    rf"(?P<p_name>{_NAME})(?:\+(?P<p_offset>{_OFFSET})|(?={_SOURCE}))(?: \[(?P<p_module>[\w-]+)(?: [^\]]*)?\])?"
+    rf"(?P<p_name>{_NAME})(?:\+(?P<p_offset>{_OFFSET})"
+    rf"|(?={_SOURCE}))(?: \[(?P<p_module>[\w-]+)(?: [^\]]*)?\])?"
 )
 _TRACE: Final = (
     r"(?:.* )?Call [Tt]race:|Call Trace\b|Backtrace: ?$|Backtrace:|  ?backtrace \(crc|kmemleak:   backtrace"
@@ -78,40 +80,67 @@ DUMP: Final = (
 _OTHER: Final = "|".join(
     (
         # registers of all machines
-        r"(?:EFLAGS|R[A-Z0-9]{2}|[FGCD]S|CR[0-9]|DR[0-9]|PKRU|EA[XBCD]|E(?:SI|AX|BX|CX|DX)|ESI|DS|MSR|CFAR|REGS|GPR\d\d|NIP|LR|CTR|XER): "
+        r"(?:EFLAGS|R[A-Z0-9]{2}|[FGCD]S|CR[0-9]|DR[0-9]|PKRU|EA[XBCD]|E(?:SI|AX|BX|CX|DX)|ESI|DS|MSR|CFAR"
+        r"|REGS|GPR\d\d|NIP|LR|CTR|XER): "
         r"|[FCDEGS]S: +[0-9a-f]",
-        r"x\d+ *: [0-9a-f]{16}|r\d+ ?: [0-9a-f]{8}|(?:lr|sp|pc|ip|fp|psr|pstate|epc|ra|gp|tp|[ast]\d|hi|lo|Hi|Lo) *: ",
-        r"(?:pc|a[04]|t[048]|s[159]|ra|sp|tp) [0-9a-f]{16} | +(?:ra|ERA|CRMD|PRMD|EUEN|ECFG|BADV|PRID): |ESTAT: ",
-        r" (?:ra|gp|t1|s1|a[25]|s[258]|s11|t5) ?: |status: [0-9a-f]{16}|\$ *\d+ *: |Status: |Cause : |BadVA ?: |PrId +: "
-        r"|Krnl GPRS: | {10,}(?:[0-9a-f]{16} |R:\d)|Last Breaking-Event-Address:|Instruction dump:|Krnl Code: ",
-        r"(?:PC|LR|pc|lr|ra) is at |LR \[|Flags: |Control: |Register r\d+ information|Process \S.* \(pid:|Stack: ?\(0x|Stack ?:",
-        r"Exception stack|Mem abort info|Data abort info|  (?:ESR|EC|SET|EA|FSC|ISV|CM|SF|GCS|Xs|SSE|Access size)\b.* = "
-        r"|user pgtable|swapper pgtable|Current \S+ pgtable|\[[0-9a-f]{8,16}\] (?:pgd|\*pgd|user address|address between)"
+        r"x\d+ *: [0-9a-f]{16}|r\d+ ?: [0-9a-f]{8}|(?:lr|sp|pc|ip|fp|psr|pstate|epc|ra|gp|tp|[ast]\d|hi|lo"
+        r"|Hi|Lo) *: ",
+        r"(?:pc|a[04]|t[048]|s[159]|ra|sp|tp) [0-9a-f]{16} | +(?:ra|ERA|CRMD|PRMD|EUEN|ECFG|BADV|PRID): "
+        r"|ESTAT: ",
+        r" (?:ra|gp|t1|s1|a[25]|s[258]|s11|t5) ?: |status: [0-9a-f]{16}|\$ *\d+ *: |Status: |Cause : "
+        r"|BadVA ?: |PrId +: "
+        r"|Krnl GPRS: | {10,}(?:[0-9a-f]{16} |R:\d)|Last Breaking-Event-Address:|Instruction dump:"
+        r"|Krnl Code: ",
+        r"(?:PC|LR|pc|lr|ra) is at |LR \[|Flags: |Control: |Register r\d+ information|Process \S.* \(pid:"
+        r"|Stack: ?\(0x|Stack ?:",
+        r"Exception stack|Mem abort info|Data abort info|  (?:ESR|EC|SET|EA|FSC|ISV|CM|SF|GCS|Xs|SSE"
+        r"|Access size)\b.* = "
+        r"|user pgtable|swapper pgtable|Current \S+ pgtable|\[[0-9a-f]{8,16}\] (?:pgd|\*pgd|user address"
+        r"|address between)"
         r"|pgd = |\*pd|Tables? ?:|Faulting instruction address|Failing address|Fault in |AS:[0-9a-f]{16}",
-        r"PGD |#PF|Oops\b|BUG: (?:TASK|IRQ) stack|Code: |Code;|---\[ |CR2: |Kernel Offset:|Shutting down cpus|RAX:|Comm:",
-        r"(?:Hardware name|Modules linked in|Workqueue|Tainted|task|Stopper|Sched_ext|Call site|CPU): |CPU \d|\[last unloaded"
-        r"|Hardware name:|Modules linked in:|Dumping ftrace|note: .* exited with|Rebooting in |Machine halted",
+        r"PGD |#PF|Oops\b|BUG: (?:TASK|IRQ) stack|Code: |Code;|---\[ |CR2: |Kernel Offset:"
+        r"|Shutting down cpus|RAX:|Comm:",
+        r"(?:Hardware name|Modules linked in|Workqueue|Tainted|task|Stopper|Sched_ext|Call site|CPU): "
+        r"|CPU \d|\[last unloaded"
+        r"|Hardware name:|Modules linked in:|Dumping ftrace|note: .* exited with|Rebooting in "
+        r"|Machine halted",
         # lockdep
-        r"(?:hardirqs|softirqs) last|irq event stamp|Preemption disabled at|other info that might|the existing dependency"
-        r"|-> #\d|\d+ locks? held by|no locks held| #\d+: |Possible (?:unsafe|interrupt unsafe)|which lock already depends"
-        r"|but (?:task is already|there are no more|this task is not)|is trying to (?:acquire|release|lock)|.* is trying to acquire lock"
-        r"|(?:the )?(?:shortest )?dependenc|stack backtrace|and (?:this task|interrupts could)|\{[A-Z-]+\} state was registered"
-        r"|inconsistent \{|rcu_scheduler_active|INFO: lockdep is turned off|  *lock\(|  *\*\*\* |(?:lock|unlock|locked) (?:at|is)"
+        r"(?:hardirqs|softirqs) last|irq event stamp|Preemption disabled at|other info that might"
+        r"|the existing dependency"
+        r"|-> #\d|\d+ locks? held by|no locks held| #\d+: |Possible (?:unsafe|interrupt unsafe)"
+        r"|which lock already depends"
+        r"|but (?:task is already|there are no more|this task is not)|is trying to (?:acquire|release|lock)"
+        r"|.* is trying to acquire lock"
+        r"|(?:the )?(?:shortest )?dependenc|stack backtrace|and (?:this task|interrupts could)"
+        r"|\{[A-Z-]+\} state was registered"
+        r"|inconsistent \{|rcu_scheduler_active|INFO: lockdep is turned off|  *lock\(|  *\*\*\* |(?:lock"
+        r"|unlock|locked) (?:at|is)"
         r"|context-\{|(?:the|to a|which|... (?:which|key|acquired))\b.*(?:lock|depend)",
         # memory
-        r"(?:Allocated|Freed) (?:by task|in )|(?:Read|Write|Free)(?: of size \d+)? (?:of|at) addr|The buggy address|Memory state around"
-        r"|[> ]?[0-9a-f]{8,16}: (?:[0-9a-f]{2} ){4}| *\^|page[:_](?: ?refcount|dumped|type|owner)?|flags: 0x|raw: [0-9a-f]{8}|head: ?"
-        r"|page last |page dumped because|page has been|Last potentially related|Second to last|Uninit was|Local variable|Bytes? \d+"
-        r"|Memory access of size|Slab 0x|Object 0x|INFO: (?:Slab|Object|0x|Allocated|Freed|Slab 0x)|FIX |Disabling lock debugging"
-        r"|which belongs to|allocated by task|freed by task|kfence-#|(?:kmemleak: )?  (?:comm|hex dump|[0-9a-f]{2} [0-9a-f]{2} )"
+        r"(?:Allocated|Freed) (?:by task|in )|(?:Read|Write|Free)(?: of size \d+)? (?:of|at) addr"
+        r"|The buggy address|Memory state around"
+        r"|[> ]?[0-9a-f]{8,16}: (?:[0-9a-f]{2} ){4}| *\^|page[:_](?: ?refcount|dumped|type|owner)?"
+        r"|flags: 0x|raw: [0-9a-f]{8}|head: ?"
+        r"|page last |page dumped because|page has been|Last potentially related|Second to last|Uninit was"
+        r"|Local variable|Bytes? \d+"
+        r"|Memory access of size|Slab 0x|Object 0x|INFO: (?:Slab|Object|0x|Allocated|Freed|Slab 0x)|FIX "
+        r"|Disabling lock debugging"
+        r"|which belongs to|allocated by task|freed by task|kfence-#|(?:kmemleak: )?  (?:comm|hex dump"
+        r"|[0-9a-f]{2} [0-9a-f]{2} )"
         r"|value changed|(?:read|write|race)[\w -]* to 0x|Reported by Kernel Concurrency|KASAN: |Free pointer"
-        r"|Node \d|Mem-Info|active_anon|lowmem_reserve|\d+ (?:total pagecache|pages)|Tasks state|oom-kill:|oom_reaper:|\[ *\d+\] +\d+",
+        r"|Node \d|Mem-Info|active_anon|lowmem_reserve|\d+ (?:total pagecache|pages)|Tasks state|oom-kill:"
+        r"|oom_reaper:|\[ *\d+\] +\d+",
         # stalls
-        r"(?:rcu: )?\t|Sending NMI|NMI backtrace|task:|(?:rcu: )?(?:rcu\w+ kthread|RCU grace-period|Stack dump where|Tasks blocked)"
-        r"|  *\d+-[.O!?][.o!?]| *\(detected by|\((?:detected by|t=\d)|Showing (?:all locks|busy workqueues)|workqueue \S|  pwq|    (?:in-flight|pending)"
-        r"|INFO: (?:Stall ended|task .* (?:is )?blocked on a)|Blocked by|Not tainted|      (?:Not tainted|Tainted)|\"echo 0 > |csd:",
-        r"\[<[0-9a-f ]+>\]| \[<|Function entered at|list_(?:add|del)\b|kobject_|caller is |last function:| *in_atomic\(\)|preempt_count:"
-        r"|RCU nest depth|non-atomic|(?:CONFIG_)?(?:failed|error) .*expected|\S+ \+ \S+|shift exponent|index -?\d+ is out of range"
+        r"(?:rcu: )?\t|Sending NMI|NMI backtrace|task:|(?:rcu: )?(?:rcu\w+ kthread|RCU grace-period"
+        r"|Stack dump where|Tasks blocked)"
+        r"|  *\d+-[.O!?][.o!?]| *\(detected by|\((?:detected by|t=\d)|Showing (?:all locks|busy workqueues)"
+        r"|workqueue \S|  pwq|    (?:in-flight|pending)"
+        r"|INFO: (?:Stall ended|task .* (?:is )?blocked on a)|Blocked by|Not tainted|      (?:Not tainted"
+        r"|Tainted)|\"echo 0 > |csd:",
+        r"\[<[0-9a-f ]+>\]| \[<|Function entered at|list_(?:add|del)\b|kobject_|caller is |last function:"
+        r"| *in_atomic\(\)|preempt_count:"
+        r"|RCU nest depth|non-atomic|(?:CONFIG_)?(?:failed|error) .*expected|\S+ \+ \S+|shift exponent"
+        r"|index -?\d+ is out of range"
         r"|signed integer|load of (?:value|address|misaligned|null)|member access|[=-]{20,}$|=+ *$",
     )
 )

@@ -11,35 +11,32 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
-from harness.judge import follows, headers
+from harness.judge import follows
 from harness.judge.body import Part, look
-from harness.judge.kinds import Follow, Header, Kind
+from harness.judge.kinds import Header, Kind
 from harness.judge.lines import (
     HOST_BEHIND,
     NOTHING,
     REPLAY,
-    STAMP_LIKE,
     USUAL,
     Line,
     Replay,
     WholeLines,
+    begins_late,
     clean,
+    first_stamped,
     is_bare,
     take_apart,
 )
 from harness.judge.marks import Mark, parse_mark
-from harness.judge.prefilter import BLOCK, candidates, hot_lines
-from harness.judge.reports import MOST_LINES, Kept, OpenReport, Report, judge, kept
+from harness.judge.matching import absorb, find_follow, gap, match_header, note_details
+from harness.judge.prefilter import BLOCK, hot_lines
+from harness.judge.reports import Kept, OpenReport, Report, judge, kept
 
 __all__ = ["ConsoleParser", "Report", "parse"]
 
-GAP_OPEN: Final = 60
-"""A report that has not come to its end is over after so many lines that do not look like one."""
-GAP_ENDED: Final = 25
-"""How far behind the end of a report its consequence (a panic) still belongs to it, in lines."""
 MOST_OPEN: Final = 64
 """Reports read at the same time, in different contexts."""
 MOST_ABOVE: Final = 12
@@ -61,25 +58,6 @@ UNSTAMPED: Final = "?"
 """The context of lines without a time stamp in a log whose lines have them."""
 
 
-def _cells(match: re.Match[str]) -> dict[str, str]:
-    return {name: value for name, value in match.groupdict().items() if value}
-
-
-def match_header(text: str, after_cut: bool) -> tuple[Header, dict[str, str]] | None:
-    """The header that a line is, with its groups."""
-    matched = _matched(text, after_cut)
-    return None if matched is None else (matched[0], dict(matched[1]))
-
-
-@lru_cache(maxsize=2048)
-def _matched(text: str, after_cut: bool) -> tuple[Header, tuple[tuple[str, str], ...]] | None:
-    for header in candidates(text):
-        match = header.pattern.match(text)
-        if match is not None and (after_cut or not header.needs_cut):
-            return None if headers.SUPPRESSIONS.match(text) else (header, tuple(_cells(match).items()))
-    return None
-
-
 class ConsoleParser:
     """Reads a console as it grows. ``marks``, ``dropped`` and ``beyond`` grow with it.
 
@@ -98,6 +76,7 @@ class ConsoleParser:
         self._above: dict[str, list[Kept]] = {}
         self._done: list[OpenReport] = []
         self._times: Counter[str] = Counter()
+        self._handed_out = 0
         self._stamped = False
         self._boots = 0
         self._announced = False
@@ -137,7 +116,8 @@ class ConsoleParser:
         """The report, without its lines when it is one of very many: memory must not grow with a flood."""
         known = report.fingerprint if len(self._times) < MOST_REPORTS else str(report.kind)
         self._times[known] += 1
-        if self._times.total() > MOST_REPORTS:
+        self._handed_out += 1
+        if self._handed_out > MOST_REPORTS:
             self.beyond += 1
             return None
         if self._times[known] > MOST_SAME:
@@ -219,7 +199,7 @@ class ConsoleParser:
 
     def _hot(self, text: str) -> list[int]:
         hot = hot_lines(text)
-        if not self._stamped and (first := _first_stamped(text)) is not None:
+        if not self._stamped and (first := first_stamped(text)) is not None:
             return sorted({first, *hot})
         return hot
 
@@ -241,7 +221,7 @@ class ConsoleParser:
                 line = line._replace(caller=UNSTAMPED)
         elif not self._stamped:
             self._stamped = True
-            self._boots += _begins_late(line)
+            self._boots += begins_late(line)
         if line.hot and self._on_note(line):
             return
         self._on_kernel_line(line)
@@ -315,8 +295,8 @@ class ConsoleParser:
         if open_.kind is Kind.PANIC or open_.panicked:
             open_.keep(kept(line))  # a dying kernel says much
             return
-        if follow := _find_follow(open_, header, groups, line):
-            _absorb(open_, follow, header, groups, line)
+        if follow := find_follow(open_, header, groups, line):
+            absorb(open_, follow, header, groups, line)
             return
         above = open_.from_opener()
         self._close(line.caller)
@@ -348,7 +328,7 @@ class ConsoleParser:
     def _on_body(self, number: int, raw: str, text: str, context: str, open_: OpenReport) -> None:
         open_.latest = number
         if not open_.detailed:
-            _note_details(open_, text)
+            note_details(open_, text)
         found = look(text)
         line = (number, raw, text, found)
         if open_.header.end is not None and open_.header.end.match(text):
@@ -360,7 +340,7 @@ class ConsoleParser:
                 self._asking = context
         else:
             open_.aside.append(line)
-            if len(open_.aside) > _gap(open_):
+            if len(open_.aside) > gap(open_):
                 self._close(context)
 
     def _on_other(self, line: Line) -> None:
@@ -394,77 +374,6 @@ class ConsoleParser:
             self._asking = None
         for other in [one for one, host in self._joined.items() if host == context]:
             del self._joined[other]
-
-
-def _first_stamped(text: str) -> int | None:
-    """Where the first line with a time stamp begins."""
-    place = 0
-    while (match := STAMP_LIKE.search(text, place)) is not None:
-        start = text.rfind("\n", 0, match.start()) + 1
-        end = text.index("\n", match.start())
-        line = take_apart(0, text[start:end])
-        if line.stamped or line.from_user:
-            return start
-        place = end
-    return None
-
-
-_SECONDS: Final = re.compile(r"\[ *(\d+)\.\d{6}\]")
-
-
-def _begins_late(line: Line) -> bool:
-    """The log's first line with a time is from a machine that had been up for a while."""
-    match = _SECONDS.search(line.raw)
-    return match is not None and int(match[1]) >= 1
-
-
-def _gap(open_: OpenReport) -> int:
-    if open_.kind is Kind.OOM and not open_.ended:
-        return MOST_LINES  # the state of all memory and all tasks stands between call and kill
-    return GAP_ENDED if open_.ended else GAP_OPEN
-
-
-def _note_details(open_: OpenReport, text: str) -> None:
-    details = open_.header.details
-    if details is not None and (match := details.match(text)):
-        open_.detailed = True
-        for name, value in _cells(match).items():
-            open_.groups.setdefault(name, value)
-
-
-def _find_follow(open_: OpenReport, header: Header, groups: dict[str, str], line: Line) -> Follow | None:
-    for follow in follows.FOLLOWS:
-        if (
-            follow.kind is header.kind
-            and open_.kind in follow.within
-            and (follow.after_end or not open_.ended)
-            and not (follow.once and _had(open_, header))
-            and (not follow.same or open_.groups.get(follow.same) == groups.get(follow.same))
-            and (follow.pattern is None or follow.pattern.search(line.text))
-        ):
-            return follow
-    return None
-
-
-def _had(open_: OpenReport, header: Header) -> bool:
-    if header.kind is open_.kind:
-        return open_.header is header or "twice" in open_.groups
-    return header.kind in open_.seen
-
-
-def _absorb(open_: OpenReport, follow: Follow, header: Header, groups: dict[str, str], line: Line) -> None:
-    open_.keep(kept(line))
-    open_.seen.add(header.kind)
-    if header.kind is open_.kind:
-        open_.groups["twice"] = "yes"
-    if follow.upgrade:
-        open_.header = header
-        open_.detailed = header.details is None
-        open_.groups = {**open_.groups, **groups}
-    else:
-        for name, value in groups.items():
-            open_.groups.setdefault(name, value)
-    open_.ended = header.end is None
 
 
 def parse(text: bytes | str, *, mixed: bool = False) -> list[Report]:

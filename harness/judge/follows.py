@@ -71,9 +71,12 @@ OPENER: Final = re.compile(r"(?:-+\[|8<---) cut here|={20,}$")
 """What is printed above a header; the lines between it and the header are part of the report."""
 
 CONSEQUENCE: Final = re.compile(
-    r"(?:[\w. -]+: )?(?:Fatal exception|Unrecoverable exception|panic_on_warn set|Attempted to kill (?:init|the idle task)"
-    r"|hung tasks|blocked tasks|[Hh]ard LOCKUP|RCU Stall|.* stack guard hit|Machine halted|Oops|kernel stack overflow"
-    r"|Asynchronous SError|Aiee, killing interrupt handler|Unhandled exception|Unhandled Exception|Soft lockup)"
+    r"(?:[\w. -]+: )?(?:Fatal exception|Unrecoverable exception|panic_on_warn set|Attempted to kill (?:init"
+    r"|the idle task)"
+    r"|hung tasks|blocked tasks|[Hh]ard LOCKUP|RCU Stall|.* stack guard hit|Machine halted|Oops"
+    r"|kernel stack overflow"
+    r"|Asynchronous SError|Aiee, killing interrupt handler|Unhandled exception|Unhandled Exception"
+    r"|Soft lockup)"
     r"|softlockup: |hung_task: |kasan\.fault=|kmsan\.panic|corrupted page table"
 )
 """Panics that say only that something else happened, wherever on the machine it was."""

@@ -38,7 +38,8 @@ SUPPRESSIONS: Final = re.compile(
     r"|WARNING: Unprivileged eBPF|WARNING: kernel not compiled with"
     r"|(?:rcu: )?INFO: \S+ detected (?:expedited )?stalls?, but suppressed"
     # words of drivers about their firmware, their module parameters and their devices
-    r"|BUG: (?:not (?:creating|updating) mapping|map for |skipping previously registered|driver \S+ has no probe"
+    r"|BUG: (?:not (?:creating|updating) mapping|map for |skipping previously registered"
+    r"|driver \S+ has no probe"
     r"|Address \S+ on device|arch topology borken)"
 )
 """Lines that match a header and are none."""

@@ -25,8 +25,8 @@ FAULTS: Final[tuple[Header, ...]] = (
     header(
         Kind.NULL_DEREF,
         "nable to handle kernel paging",
-        r"(?:CPU \d+ )?Unable to handle kernel paging request (?:at virtual address|for \w+ at address|at address) "
-        + _FIRST_PAGE,
+        r"(?:CPU \d+ )?Unable to handle kernel paging request (?:at virtual address|for \w+ at address"
+        r"|at address) " + _FIRST_PAGE,
         "BUG: kernel NULL pointer dereference",
         end=CUT_END,
     ),
@@ -78,7 +78,8 @@ OOPSES: Final[tuple[Header, ...]] = (
     header(
         Kind.OOPS,
         "Oops",
-        r"Oops: (?:Oops: )?(?P<what>[A-Za-z][\w -]*[a-z])(?:, (?:sig|for address)|[:,\[]|$| \[#)|Oops(?: - (?P<message>[\w -]+?))?[: ]*(?:[0-9a-f]+ )?\[#|Oops: [0-9a-f]{4}",
+        r"Oops: (?:Oops: )?(?P<what>[A-Za-z][\w -]*[a-z])(?:, (?:sig|for address)|[:,\[]|$| \[#)"
+        r"|Oops(?: - (?P<message>[\w -]+?))?[: ]*(?:[0-9a-f]+ )?\[#|Oops: [0-9a-f]{4}",
         "Oops: {what}",
         end=CUT_END,
     ),
@@ -96,7 +97,8 @@ OOPSES: Final[tuple[Header, ...]] = (
     header(
         Kind.OOPS,
         "[#",
-        r"(?:\S+\(\d+\): )?(?P<what>[A-Za-z][\w ,;()/'!?-]*?)(?:: [0-9a-f]{4,16})?(?: ilc:\d)?(?:[,:] sig: \d+)?"
+        r"(?:\S+\(\d+\): )?(?P<what>[A-Za-z][\w ,;()/'!?-]*?)(?:: [0-9a-f]{4,16})?"
+        r"(?: ilc:\d)?(?:[,:] sig: \d+)?"
         r" ?\[#\d+\](?::|$| ?(?:PREEMPT|SMP|NOPTI|PTI|KASAN|DEBUG|THUMB|ARM|NO))",
         "Oops: {what}",
         end=CUT_END,
@@ -104,7 +106,8 @@ OOPSES: Final[tuple[Header, ...]] = (
     header(
         Kind.OOPS,
         "Unhandled |SError|Bad mode|Division by zero in kernel|Synchronous |bus error, epc",
-        r"(?P<what>Unhandled fault|Unhandled prefetch abort|SError Interrupt|Bad mode in|Division by zero in kernel"
+        r"(?P<what>Unhandled fault|Unhandled prefetch abort|SError Interrupt|Bad mode in"
+        r"|Division by zero in kernel"
         r"|Synchronous (?:External|Parity)[\w ]*|(?:Data|Instruction) bus error)\b[:, .]",
         "Oops: {what}",
         end=CUT_END,

@@ -113,7 +113,8 @@ STALLS: Final[tuple[Header, ...]] = (
         Kind.HARD_LOCKUP,
         "LOCKUP",
         r"(?:NMI )?(?:watchdog: )?(?:CPU\d+: )?Watchdog detected hard LOCKUP on cpu (?P<cpu>\d+)"
-        r"|(?:watchdog: )?CPU (?P<this>\d+) (?:self-detected hard LOCKUP @ (?P<frame>\S+)|detected hard LOCKUP on other)"
+        r"|(?:watchdog: )?CPU (?P<this>\d+) (?:self-detected hard LOCKUP @ (?P<frame>\S+)"
+        r"|detected hard LOCKUP on other)"
         r"|(?:watchdog: )?CPU \d+ Hard LOCKUP|BUG: NMI Watchdog detected LOCKUP",
         "hard lockup",
     ),
@@ -121,7 +122,8 @@ STALLS: Final[tuple[Header, ...]] = (
     header(
         Kind.CSD_STALL,
         "non-responsive CSD lock",
-        r"(?:smp: )?csd: Detected non-responsive CSD lock \(#\d+\) on CPU#(?P<cpu>\d+).*?(?:CPU#\d+ (?P<frame>[A-Za-z_]\S*?)\(|$)",
+        r"(?:smp: )?csd: Detected non-responsive CSD lock \(#\d+\) on CPU#(?P<cpu>\d+).*?"
+        r"(?:CPU#\d+ (?P<frame>[A-Za-z_]\S*?)\(|$)",
         "CSD lock stall",
     ),
     header(
@@ -143,7 +145,8 @@ STALLS: Final[tuple[Header, ...]] = (
     header(
         Kind.HUNG_TASK,
         "INFO: task ",
-        r"INFO: task (?P<comm>.+):(?P<pid>\d+)(?: <\w+>)? (?:blocked(?: in I/O wait)?|can't die) for more than \d+ seconds",
+        r"INFO: task (?P<comm>.+):(?P<pid>\d+)(?: <\w+>)? (?:blocked(?: in I/O wait)?"
+        r"|can't die) for more than \d+ seconds",
         "hung task {comm}",
     ),
 )

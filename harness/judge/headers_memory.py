@@ -45,7 +45,8 @@ SANITIZERS: Final[tuple[Header, ...]] = (
         r"UBSAN: Undefined behaviour in (?P<where>\S+?:\d+(?::\d+)?)",
         "UBSAN: {what} at {file}",
         end=BANNER_END,
-        details=r"(?P<what>signed integer overflow|shift exponent|index|load of|member access|division by zero"
+        details=r"(?P<what>signed integer overflow|shift exponent|index|load of|member access"
+        r"|division by zero"
         r"|negation|null pointer|misaligned|unsigned integer overflow|call to)\b",
     ),
     header(
@@ -58,7 +59,8 @@ SANITIZERS: Final[tuple[Header, ...]] = (
     header(
         Kind.UBSAN,
         "UBSAN: ",
-        r"(?:Internal error: )?UBSAN: (?P<what>[\w -]+?)(?: at (?P<frame>[A-Za-z_]\S*)|: [0-9a-f]+ \[#\d+\]|$)",
+        r"(?:Internal error: )?UBSAN: (?P<what>[\w -]+?)(?: at (?P<frame>[A-Za-z_]\S*)|: [0-9a-f]+ \[#\d+\]"
+        r"|$)",
         "UBSAN: {what}",
         end=CUT_END,
     ),
@@ -121,7 +123,8 @@ CORRUPTION: Final[tuple[Header, ...]] = (
     header(
         Kind.DEBUG_OBJECT,
         "ODEBUG: ",
-        r"ODEBUG: (?P<what>\w[\w ]*?) (?:\(active state \d+\)|not available).*?object(?:: \S+ object)? type: (?P<cache>\w+)",
+        r"ODEBUG: (?P<what>\w[\w ]*?) (?:\(active state \d+\)"
+        r"|not available).*?object(?:: \S+ object)? type: (?P<cache>\w+)",
         "ODEBUG: {what} {cache}",
         end=CUT_END,
     ),
@@ -129,7 +132,8 @@ CORRUPTION: Final[tuple[Header, ...]] = (
     header(
         Kind.USERCOPY,
         "usercopy: ",
-        r"usercopy: (?:Bad or missing usercopy whitelist\? )?[kK]ernel memory (?P<what>exposure|overwrite) attempt",
+        r"usercopy: (?:Bad or missing usercopy whitelist\? )?[kK]ernel memory (?P<what>exposure"
+        r"|overwrite) attempt",
         "usercopy: kernel memory {what} attempt",
         end=CUT_END,
     ),
@@ -252,7 +256,8 @@ LEAKS: Final[tuple[Header, ...]] = (
     header(
         Kind.REFERENCE_LEAK,
         "VFS: |still in use",
-        r"(?P<what>VFS: Busy inodes after unmount|VFS: Close: file count is 0|BUG: Dentry (?=.*still in use))",
+        r"(?P<what>VFS: Busy inodes after unmount|VFS: Close: file count is 0"
+        r"|BUG: Dentry (?=.*still in use))",
         "{what}",
         end=None,
         framed=False,
@@ -304,7 +309,9 @@ PLACES: Final[tuple[Header, ...]] = (
     header(
         Kind.WARNING,
         "WARNING: ",
-        r"WARNING: (?:\[.*?\] )?(?:" + WHERE + r" )?at (?P<frame>\S+?)(?: [^,]*)?, CPU#(?P<cpu>\d+): (?P<task>.+/\d+)",
+        r"WARNING: (?:\[.*?\] )?(?:"
+        + WHERE
+        + r" )?at (?P<frame>\S+?)(?: [^,]*)?, CPU#(?P<cpu>\d+): (?P<task>.+/\d+)",
         "WARNING at {file}",
         end=CUT_END,
     ),

@@ -39,7 +39,8 @@ _MISSED: Final = re.compile(r"Missed (\d+) kernel messages")
 REPLAY: Final = "** replaying previous printk message **"
 
 STAMP_LIKE: Final = re.compile(
-    r"\[ *\d{1,9}\.\d{6}|\[ *[TC]\d{1,10}\]|\d\d:\d\d|kernel:|[a-z] *:[a-z]+ *:|\[ *\+\d|\d,\d+,\d+,|<\d{1,3}>|(?m:^>)"
+    r"\[ *\d{1,9}\.\d{6}|\[ *[TC]\d{1,10}\]|\d\d:\d\d|kernel:|[a-z] *:[a-z]+ *:|\[ *\+\d|\d,\d+,\d+,"
+    r"|<\d{1,3}>|(?m:^>)"
 )
 """What every line with a stamp has somewhere; other lines may have it too."""
 
@@ -146,9 +147,7 @@ def take_apart(number: int, shown: str, hot: bool = True) -> Line:
 
 def is_bare(text: str) -> bool:
     """No line of ``text`` can have a prefix of any kind, or a note of printk."""
-    return (
-        STAMP_LIKE.search(text) is None and "** " not in text and "Missed " not in text
-    )
+    return STAMP_LIKE.search(text) is None and "** " not in text and "Missed " not in text
 
 
 def _wrapped(number: int, shown: str, hot: bool) -> Line:
@@ -230,6 +229,28 @@ class Replay:
         """The last line, whatever waits: there is nothing more to come."""
         self._is_noted = False
         return self.finish()
+
+
+def first_stamped(text: str) -> int | None:
+    """Where the first line with a time stamp begins."""
+    place = 0
+    while (match := STAMP_LIKE.search(text, place)) is not None:
+        start = text.rfind("\n", 0, match.start()) + 1
+        end = text.index("\n", match.start())
+        line = take_apart(0, text[start:end])
+        if line.stamped or line.from_user:
+            return start
+        place = end
+    return None
+
+
+_SECONDS: Final = re.compile(r"\[ *(\d+)\.\d{6}\]")
+
+
+def begins_late(line: Line) -> bool:
+    """The log's first line with a time is from a machine that had been up for a while."""
+    match = _SECONDS.search(line.raw)
+    return match is not None and int(match[1]) >= 1
 
 
 def tail_lines(console: bytes, most: int = 10) -> tuple[str, ...]:

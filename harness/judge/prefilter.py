@@ -20,10 +20,12 @@ BLOCK: Final = 64 * 1024
 
 _CAPITALS: Final = (
     r"B(?:UG[: ]|ad (?:mode|swap))|W(?:ARNING: )|I(?:NFO: |nternal er|nsufficient st|nstruction bus)"
-    r"|U(?:nable to |BSAN: |nhandled |nused swap)|O(?:ops|ut of mem|bjects rem|DEBUG: )|V(?:FS: )|C(?:FI f|SD lock)"
+    r"|U(?:nable to |BSAN: |nhandled |nused swap)|O(?:ops|ut of mem|bjects rem|DEBUG: )|V(?:FS: )|C(?:FI f"
+    r"|SD lock)"
     r"|K(?:ernel (?:pan|BUG|Fau|ins|bug|stack)|illed proc)|P(?:ANIC: |ower down)|L(?:OCKUP|inux version )"
     r"|M(?:issing E|emory cg|issed \d)|D(?:ivision by z|ecompression er|ata bus)|T(?:hread ov)"
-    r"|S(?:lab c|Error|ynchronous |ystem halted|tarting new|ysRq)|R(?:e(?:starting sys|boot|setting))|\*\* (?:\d|repl)"
+    r"|S(?:lab c|Error|ynchronous |ystem halted|tarting new|ysRq)|R(?:e(?:starting sys|boot|setting))"
+    r"|\*\* (?:\d|repl)"
     r"|#\d+\]"
 )
 _WORDS: Final = (

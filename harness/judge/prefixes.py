@@ -37,7 +37,8 @@ _SYSLOG: Final = re.compile(
 )
 _DMESG_X: Final = re.compile(rf"(?P<facility>[a-z]\w{{2,7}}) *:{_LEVEL} *: ?")
 _DMESG_T: Final = re.compile(
-    rf"\[(?:{_LONG}(?: <[ \d.+]*>)?|[^\W_]{{3,6}}\.? *\d{{1,2}} \d\d:\d\d| *\+\d+\.\d{{6}}|[ \d.]+<[ \d.+]*>)\] ?"
+    rf"\[(?:{_LONG}(?: <[ \d.+]*>)?|[^\W_]{{3,6}}\.? *\d{{1,2}} \d\d:\d\d| *\+\d+\.\d{{6}}"
+    rf"|[ \d.]+<[ \d.+]*>)\] ?"
 )
 _DMESG_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{6}(?:Z|[+-]\d\d:\d\d) ")
 _KMSG: Final = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[^;,]*(?:,caller=(?P<caller>[TC]\d+))?[^;]*;")
@@ -97,7 +98,7 @@ def _past_cpu(rest: str) -> str:
 
 
 def _is_program(match: re.Match[str]) -> bool:
-    """A syslog names host and program; ``error:`` and ``mm/slub.c:`` are words of the kernel after a clock."""
+    """A syslog names host and program; ``error:`` and ``mm/slub.c:`` are the kernel's after a clock."""
     tag: str = match["tag"]
     if tag == "kernel":
         return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.judge import dmesg, prefilter, reports, speed
+from harness.judge import dmesg, matching, prefilter, reports, speed
 from harness.judge.dmesg import MOST_REPORTS, MOST_SAME, ConsoleParser, parse
 from harness.judge.headers import HEADERS
 
@@ -100,7 +100,7 @@ def looks(log: bytes, monkeypatch: pytest.MonkeyPatch) -> int:
             (dmesg, "look"),
             (dmesg, "match_header"),
             (dmesg, "judge"),
-            (prefilter, "candidates"),
+            (matching, "candidates"),
             (reports, "_title"),
         ):
             patch.setattr(module, name, counted(getattr(module, name)))

@@ -136,10 +136,61 @@ def test_without_callers_or_time_stamps(name: str) -> None:
     assert essence(parse(bare)) == essence(parse(log))
 
 
-@pytest.mark.parametrize("name", ["x86_64-7.3-warning", "x86_64-7.3-kasan", "x86_64-7.3-null-deref"])
+STAMPED = [name for name, log in LOGS.items() if log.count(b"\n[") > log.count(b"\n") * 0.8]
+
+
+@pytest.mark.parametrize("name", STAMPED)
 def test_a_prompt_glued_in_front(name: str) -> None:
     log = LOGS[name].replace(b"\r", b"")
     assert essence(parse(re.sub(rb"(?m)^\[", b"~ # [", log))) == essence(parse(log))
+
+
+@pytest.mark.parametrize("name", STAMPED)
+def test_tabs_and_trailing_blanks(name: str) -> None:
+    log = LOGS[name].replace(b"\r", b"")
+    assert essence(parse(re.sub(rb"(?m)(?<=.)$", b"   \t", log))) == essence(parse(log))
+
+
+@fast
+@given(name=logs, data=st.data())
+def test_bytes_that_are_not_text_do_not_hide_a_report(name: str, data: st.DataObject) -> None:
+    """Not UTF-8, at the end of any line but a header's: the reports stay where they are."""
+    log = LOGS[name].replace(b"\r", b"")
+    heads = {report.line for report in parse(log)}
+    lines = log.split(b"\n")
+    place = data.draw(st.integers(0, len(lines) - 1).filter(lambda index: index + 1 not in heads))
+    lines[place] += b"\xff\xfe"
+    assert [report.line for report in parse(b"\n".join(lines))] == sorted(heads)
+
+
+@fast
+@given(name=st.sampled_from(WITH_REPORTS), data=st.data())
+def test_a_note_of_dropped_messages_is_counted_and_hurts_only_what_is_open(
+    name: str, data: st.DataObject
+) -> None:
+    log = LOGS[name].replace(b"\r", b"")
+    lines = log.split(b"\n")
+    place = data.draw(st.integers(0, len(lines) - 1))
+    noisy = b"\n".join([*lines[:place], b"** 7 printk messages dropped **", *lines[place:]])
+    parser = ConsoleParser()
+    parser.feed(log)
+    before = parser.dropped
+    parser = ConsoleParser()
+    found = sorted([*parser.feed(noisy), *parser.finish()], key=lambda report: report.line)
+    assert parser.dropped >= before
+    kinds = [report.kind for report in parse(log)]
+    assert [report.kind for report in found] == kinds
+
+
+@pytest.mark.parametrize("name", WITH_REPORTS)
+def test_a_replay_of_each_header_counts_once(name: str) -> None:
+    log = LOGS[name].replace(b"\r", b"")
+    lines = log.split(b"\n")
+    for report in reversed(parse(log)):
+        header = lines[report.line - 1]
+        half = header[: len(header) * 2 // 3]
+        lines[report.line - 1 : report.line] = [half, b"** replaying previous printk message **", header]
+    assert essence(parse(b"\n".join(lines))) == essence(parse(log))
 
 
 @fast
