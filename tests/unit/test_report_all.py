@@ -147,6 +147,24 @@ def test_the_table_shows_every_row_whole_at_80_columns() -> None:
     assert len(row) == 80
 
 
+@pytest.mark.parametrize("count", [2, 4, 5, 6, 8])
+def test_the_matrix_of_many_targets_fits_80_columns(count: int) -> None:
+    targets = [f"7.3-x86_64-kasan{number}" for number in range(count)]
+    verdicts = [*Verdict, *Verdict]
+    some = [
+        dataclasses.replace(PASSED, target=target, verdict=verdict, reason="because")
+        for target, verdict in zip(targets, verdicts, strict=False)
+    ]
+    lines = shown(some).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    row = next(line for line in lines if line.startswith("Z06  "))
+    words = row.split()[1 : count + 1]
+    assert words[:4] == ["passed", "failed", "crashed", "broken"][:count]
+    assert words[4:5] in ([], ["impossible"], ["-"])
+    heading = "".join(lines[lines.index(row) - 4 : lines.index(row) - 1])
+    assert all(f"kasan{number}" in heading for number in range(count)), "names are broken, not cut"
+
+
 def test_no_results_is_said() -> None:
     assert "no scenario ran" in shown([])
 

@@ -7,19 +7,18 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from report_material import ALL, CRASHED, FAILED, NASTY, PASSED, REPORTS, make_run, samples
 
-from harness.judge.meminfo import Series, Unit, read_stream
+from harness.judge.meminfo import Sample, Series, Unit, read_stream
 from harness.judge.places import DecodedFrame
 from harness.judge.verdict import Result, Verdict
 from harness.report import page, plots
-from harness.report.evidence import Evidence, load
+from harness.report.evidence import load
 from harness.report.matrix import matrix, short_names
-from harness.report.moments import moments, stamp_of
+from harness.report.moments import Moment, moments, stamp_of
 from harness.report.overview import duration, overview
 from harness.report.results import Run
 
@@ -214,13 +213,17 @@ def test_plots_show_what_moved_and_name_what_did_not() -> None:
 
 
 def test_a_plot_stays_in_its_box_and_keeps_its_spikes() -> None:
-    data = samples(3000).replace(b"MemFree: 9000 kB", b"MemFree: 900000 kB")
-    found = drawn(data)
+    spike = 1501
+    free = [9 << 20 if i == spike else (1 << 20) + i for i in range(3000)]
+    series = Series([Sample(i / 10, {"MemFree": value}, {}, {}) for i, value in enumerate(free)])
+    found = plots.draw(series)
+    assert found is not None
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d", found.panels[0].curves[0].path)]
-    assert len(numbers) <= 2 * plots.MOST_POINTS + 4
-    assert all(0 <= x <= plots.WIDTH for x in numbers[::2])
-    assert all(0 <= y <= plots.HEIGHT for y in numbers[1::2])
-    assert 0.0 in numbers[1::2], "the greatest value touches the top"
+    places = list(zip(numbers[::2], numbers[1::2], strict=True))
+    assert len(places) <= plots.MOST_POINTS + 2
+    assert all(0 <= x <= plots.WIDTH and 0 <= y <= plots.HEIGHT for x, y in places)
+    assert [x for x, y in places if y == 0.0] == [round(spike / 2999 * plots.WIDTH, 1)]
+    assert (places[0][0], places[-1][0]) == (0.0, float(plots.WIDTH))
 
 
 def test_no_line_without_two_samples() -> None:
@@ -228,17 +231,16 @@ def test_no_line_without_two_samples() -> None:
     assert plots.draw(read_stream(samples(1)).series()) is None
 
 
-def test_marks_near_each_other_share_a_label(tmp_path: Path) -> None:
-    make_run(tmp_path)
-    evidence: Evidence = load(tmp_path, CRASHED)
-    found = plots.draw(evidence.series, moments(CRASHED, evidence))
+def test_marks_near_each_other_share_a_label() -> None:
+    some = [Moment(at, f"at {at}", "step") for at in (1.0, 5.0, 5.1, 5.2, 8.9, 99.0)]
+    found = plots.draw(read_stream(samples()).series(), some)
     assert found is not None
-    labels = [mark.label for mark in found.marks if mark.label]
-    numbers = [int(n) for label in labels for n in label.split("\N{EN DASH}")]
-    assert numbers == sorted(numbers)
-    lefts = [mark.left for mark in found.marks if mark.label]
-    assert all(0 <= left <= 100 for left in lefts)
-    assert all(b - a >= 4 for a, b in pairwise(lefts))
+    assert [(mark.label, mark.left) for mark in found.marks if mark.label] == [
+        ("1\N{EN DASH}4", 0.0),
+        ("5\N{EN DASH}6", 100.0),
+    ], "before the first sample and behind the last, they stand at the edges"
+    assert [mark.number for mark in found.marks] == [1, 2, 3, 4, 5, 6]
+    assert [round(mark.since, 1) for mark in found.marks] == [-4.0, 0.0, 0.1, 0.2, 3.9, 94.0]
 
 
 @pytest.mark.parametrize(
