@@ -115,9 +115,12 @@ def shell(
 @app.command()
 def judge(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Kernel logs, plain or gzipped; - for standard input.")
+        list[str],
+        typer.Argument(metavar="FILE...", help="Kernel logs, plain or gzipped; - for standard input."),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print one object a line, in the order given.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one object a line, in the order given.")
+    ] = False,
 ) -> None:
     """Say what saved kernel logs report: exit code 1 when one does, 2 when one cannot be read."""
     from harness.commands.judge import judge_files
