@@ -102,6 +102,7 @@ def argv(machine: Machine, fds: Fds) -> list[str]:
         *("-m", f"{size}M"),
         *("-object", _memory(machine.memory, size)),
         *("-machine", f"{arch.machine},memory-backend=ram"),
+        *(word for setting in arch.globals for word in ("-global", setting)),
         *("-kernel", str(machine.kernel)),
         *("-initrd", str(machine.initramfs)),
         *("-append", " ".join(machine.full_cmdline)),
