@@ -295,6 +295,11 @@ class ConsoleParser:
         if open_.kind is Kind.PANIC or open_.panicked:
             open_.keep(kept(line))  # a dying kernel says much
             return
+        if self._replay.repeats(open_.at, line):
+            # A message of several lines is replayed from its first: what is open is its torn half.
+            del self._open[line.caller]
+            self._begin(line, header, groups, open_.above())
+            return
         if follow := find_follow(open_, header, groups, line):
             absorb(open_, follow, header, groups, line)
             return

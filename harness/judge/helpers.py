@@ -33,9 +33,9 @@ make_task_dead rewind_stack_do_exit do_ade do_bp do_tr do_ri do_be do_ov do_fpe 
 do_trap_load_fault do_trap_store_fault ret_from_exception handle_exception do_trap_unknown do_irq_handler*
 program_check_exception bad_page_fault hash__do_page_fault ___do_page_fault data_access_common*
 instruction_access_common* do_program_exception kernel_bad_stack handle_bad_stack panic_bad_stack bad_mode
-arm64_serror_panic do_asm_vtlb* pgm_check_handler __do_pgm_check do_dat_exception do_protection_exception
-monitor_event_exception illegal_op panic_stack_overflow tlb_do_page_fault* handle_sys handle_ri* handle_bp*
-handle_tr* common_exception* ret_from_intr
+arm64_serror_panic arm_notify_die v7_pabort v7_early_abort do_asm_vtlb* pgm_check_handler __do_pgm_check
+do_dat_exception do_protection_exception monitor_event_exception illegal_op panic_stack_overflow
+tlb_do_page_fault* handle_sys handle_ri* handle_bp* handle_tr* common_exception* ret_from_intr
 """
 
 _SANITIZERS: Final = """
@@ -50,21 +50,20 @@ __fortify_report __write_overflow*
 
 _ALLOCATORS: Final = """
 object_err slab_err slab_bug __slab_err __slab_bug slab_pad_check check_object check_slab
-check_bytes_and_report free_consistency_checks alloc_consistency_checks free_debug_processing
-alloc_debug_processing free_to_partial_list print_trailer print_section on_freelist list_slab_objects
-__kmem_cache_shutdown free_partial slab_fix init_object slab_free_freelist_hook slab_post_alloc_hook
-memcg_slab_post_alloc_hook validate_slab* cache_free_debugcheck verify_redzone_free
-cache_alloc_debugcheck_after
-check_poison_obj __slab_error kfree kfree_const kvfree kvfree_call_rcu kfree_sensitive kzfree
-kmem_cache_free kmem_cache_free_bulk kmem_cache_alloc* kmem_cache_destroy kmem_cache_zalloc
-kmem_cache_shrink __kmem_cache_* ____kmem_cache_* ____cache_alloc* __cache_free* ___cache_free
-cache_alloc_refill cache_grow* slab_destroy* __kmalloc* kmalloc* kzalloc* kcalloc kmemdup* __do_kmalloc*
-___slab_alloc __slab_alloc* __slab_free slab_free* slab_alloc* do_slab_free slab_memory_* krealloc*
-__do_krealloc* kvmalloc* kvzalloc* __kvmalloc* __kvrealloc* kvrealloc* vmalloc __vmalloc* vzalloc*
-vmalloc_user vmalloc_node* vfree __vfree free_vm_area __vunmap vunmap remove_vm_area new_slab allocate_slab
-alloc_slab_page free_slab __free_slab discard_slab deactivate_slab unfreeze_partials put_cpu_partial
-qlink_free qlist_free_all quarantine_* kmemleak_* create_object __create_object* lookup_object
-delete_object* set_track* save_stack* stack_depot_* poison_slab_object poison_kmalloc_redzone
+check_bytes_and_report check_slab_allocation check_page_allocation check_slab_free free_consistency_checks
+alloc_consistency_checks free_debug_processing alloc_debug_processing free_to_partial_list print_trailer
+print_section on_freelist list_slab_objects __kmem_cache_shutdown free_partial slab_fix init_object
+slab_free_freelist_hook slab_post_alloc_hook memcg_slab_post_alloc_hook validate_slab* cache_free_debugcheck
+verify_redzone_free cache_alloc_debugcheck_after check_poison_obj __slab_error kfree kfree_const kvfree
+kvfree_call_rcu kfree_sensitive kzfree kmem_cache_free kmem_cache_free_bulk kmem_cache_alloc*
+kmem_cache_destroy kmem_cache_zalloc kmem_cache_shrink __kmem_cache_* ____kmem_cache_* ____cache_alloc*
+__cache_free* ___cache_free cache_alloc_refill cache_grow* slab_destroy* __kmalloc* kmalloc* kzalloc*
+kcalloc kmemdup* __do_kmalloc* ___slab_alloc __slab_alloc* __slab_free slab_free* slab_alloc* do_slab_free
+slab_memory_* krealloc* __do_krealloc* kvmalloc* kvzalloc* __kvmalloc* __kvrealloc* kvrealloc* vmalloc
+__vmalloc* vzalloc* vmalloc_user vmalloc_node* vfree __vfree free_vm_area __vunmap vunmap remove_vm_area
+new_slab allocate_slab alloc_slab_page free_slab __free_slab discard_slab deactivate_slab unfreeze_partials
+put_cpu_partial qlink_free qlist_free_all quarantine_* kmemleak_* create_object __create_object*
+lookup_object delete_object* set_track* save_stack* stack_depot_* poison_slab_object poison_kmalloc_redzone
 unpoison_slab_object mempool_* setup_object* alloc_single_from_* get_partial_* kernel_poison_pages
 kernel_unpoison_pages __kernel_poison_pages __kernel_unpoison_pages check_poison_mem bad_page
 free_page_is_bad check_new_page* __free_pages_prepare free_pages_prepare free_unref_* __free_frozen*
@@ -139,6 +138,7 @@ _R\w*4core4cell\w*panic\w* _R\w*4core3ptr\w*drop_in_place\w*
 _RNv\w*_?(?:6kernel|7___rustc)\w*(?:panic|rust_begin_unwind)\w* _R\w*5alloc\w*handle_alloc_error\w*
 _ZN4core9panicking\w* _ZN4core6option\w*failed\w* _ZN4core6result\w*unwrap_failed\w*
 _ZN4core5slice\w*fail\w*
+_RI?Nv[XMY](?:s[0-9A-Za-z]*_)?(?:Nt)+C(?:s[0-9A-Za-z]*_)?6kernel5alloc\w+
 """
 
 

@@ -196,6 +196,11 @@ class Replay:
     def __init__(self) -> None:
         self._held: Line | None = None
         self._is_noted = False
+        self._noted_at = 0
+
+    def repeats(self, first: Line, line: Line) -> bool:
+        """``line`` is ``first`` once more, with a note in between: of a message of several lines."""
+        return first.number < self._noted_at < line.number and line.raw == first.raw
 
     @property
     def is_busy(self) -> bool:
@@ -206,6 +211,7 @@ class Replay:
         """The line that is now certain, if any; always one behind."""
         before = self._held
         if REPLAY in line.raw:
+            self._noted_at = line.number
             if line.raw.strip() == REPLAY:
                 self._is_noted = True
                 return None

@@ -133,6 +133,10 @@ class OpenReport:
         if len(self.lines) < MOST_LINES and self.characters <= MOST_CHARACTERS:
             self.lines.append(line)
 
+    def above(self) -> list[Kept]:
+        """What stands above its header."""
+        return [one for one in self.lines if one[0] < self.at.number]
+
     def from_opener(self) -> list[Kept]:
         """Take back what stands above the next report's header (``cut here`` and below)."""
         for index in range(len(self.aside) - 1, -1, -1):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.judge.dmesg import ConsoleParser, Report, parse
+from harness.judge.kinds import Kind
 from harness.judge.lines import LONGEST_LINE, Line, LineSplitter, take_apart
 
 LOGS = {
@@ -243,6 +244,21 @@ def test_a_replayed_line_counts_once(glued: bool) -> None:
     reports = parse(log)
     assert [report.title for report in reports] == ["BUG: scheduling while atomic in f"]
     assert reports[0].task == "insmod/77"
+
+
+def test_a_replayed_message_of_two_lines_counts_once() -> None:
+    first = b"[    1.000000][   T77] rust_kernel: panicked at a.rs:1:2:\n"
+    second = b"[    1.000000][   T77] index out of bounds: the len is 4 but the index is 4\n"
+    note = b"** replaying previous printk message **\n"
+    tail = b"[    1.000001][   T77] ------------[ cut here ]------------\n"
+    log = first + second[:40] + b"\n" + note + first + second + tail
+    for size in (1, 7, len(log)):
+        parser = ConsoleParser()
+        found = [r for at in range(0, len(log), size) for r in parser.feed(log[at : at + size])]
+        found += parser.finish()
+        assert [(report.kind, report.title) for report in found] == [
+            (Kind.RUST_PANIC, "Rust panic at a.rs: index out of bounds: the len is N but the index is N")
+        ]
 
 
 def test_memory_is_bounded_by_a_line_without_end() -> None:
