@@ -15,6 +15,8 @@ MODULE: Final = "rust_alloc"
 SLAB: Final = "/sys/kernel/slab"
 THREAD: Final = "Allocation APIs v3, 2024-04-25"
 ITEM_BYTES: Final = 100
+ONE_WARNING_EACH: Final = 1.2
+"""Seconds: the kernel warns of sleeping in atomic once in each (kernel/sched/core.c, __might_resched())."""
 
 
 def op(guest: Guest, words: str) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def test_k02_sleep_under_spinlock(guest: Guest) -> None:
 
     guest.expect_report(Kind.ATOMIC_SLEEP, at="rust_alloc")
     for context in ("spinlock", "irq"):
+        guest.run(f"sleep {ONE_WARNING_EACH}")
         before = len(guest.reports())
         answer = op(guest, f"vec kvec 1 kernel {context}")
         prove_atomic(guest, answer, context)

@@ -242,7 +242,7 @@ def refuse_what_does_not_fit(folios: Folios, folio: Folio) -> int:
     modules=(MODULE,),
 )
 def test_f07_references(guest: Guest) -> None:
-    clones, number, order = 1000, 16, 8
+    clones, number, order = 1000, 16, 9
     folios = Folios(guest)
     free = free_bytes(guest)
     held = folios.alloc_many(number, order)

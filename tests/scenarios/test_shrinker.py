@@ -227,7 +227,9 @@ def test_s09_pressure(guest: Guest) -> None:
     after = guest.vmstat()
     guest.prove(stalls(after) > stalls(before), "an allocation had to reclaim for itself")
     assert all(ways.values()), f"scans by the way they came: {ways}"
-    assert {"kswapd0", "pages"} <= callers, f"the callbacks ran in {sorted(callers)}"
+    # Direct reclaim is whoever allocates: the process, or the module when it takes what it keeps.
+    assert "kswapd0" in callers, f"the callbacks ran in {sorted(callers)}"
+    assert len(callers) > 1, "the callbacks ran in kswapd alone"
     assert after["slabs_scanned"] > before["slabs_scanned"]
     assert after["oom_kill"] == before["oom_kill"]
 

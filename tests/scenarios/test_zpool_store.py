@@ -25,7 +25,7 @@ from harness.drive.zpool import (
     zswap_pool,
 )
 
-PRESSURE_STEP: Final = 768
+PRESSURE_STEP: Final = 384
 """Pages to take at a time."""
 PRESSURE_START: Final = 1024
 """Pages still available when the steps begin."""
@@ -45,7 +45,8 @@ done
 def press_out(guest: Guest, process: Pages, pages: int) -> int:
     """Take memory from everybody until at least ``pages`` of ``process`` are swapped out; how many are.
 
-    The process has more, so that there is always something to reclaim and nobody is killed.
+    The process has to have many more: kswapd takes thousands at a time, and when nothing is left to
+    reclaim somebody is killed.
     """
     holder = guest.pages("pressure")
     page_size = guest.target.arch.page_size
@@ -65,11 +66,14 @@ def press_out(guest: Guest, process: Pages, pages: int) -> int:
     claim="Pages of random content go to the Rust pool under memory pressure and come back bit for bit",
     thread=PATCH,
     modules=(MODULE,),
+    impossible={
+        "7.3-x86_64-kasan": "with red zones and KASAN's quarantine storing a page takes more than it frees"
+    },
 )
 def test_z06_integrity_under_pressure(guest: Guest) -> None:
     pages = 3072
     zswap = under_zswap(guest)
-    process = filled(guest, "w", pages * 3 // 2, seed=6)
+    process = filled(guest, "w", pages * 2, seed=6)
     before, vm_before = zswap.counters(), guest.vmstat()
 
     swapped = press_out(guest, process, pages)
