@@ -124,13 +124,14 @@ def _in_order(found: Sequence[Result], faults: Sequence[Fault], chosen: Sequence
 def _show(console: Console, results: Sequence[Result]) -> None:
     """A table a target, and in it a row a fault: what the judge found."""
     for target in dict.fromkeys(result.target for result in results):
-        grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        grid = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
         grid.title, grid.title_justify = Text(target, style="bold"), "left"
-        grid.add_column("fault", no_wrap=True)
-        grid.add_column("verdict", no_wrap=True, min_width=len(Verdict.IMPOSSIBLE))
-        grid.add_column("time", no_wrap=True, min_width=6, justify="right")
-        grid.add_column("found", no_wrap=True)  # the only one that may shrink
-        for result in (one for one in results if one.target == target):
+        rows = [result for result in results if result.target == target]
+        grid.add_column("fault", no_wrap=True, width=max(len(result.scenario) for result in rows))
+        grid.add_column("verdict", no_wrap=True, width=len(Verdict.IMPOSSIBLE))
+        grid.add_column("time", no_wrap=True, width=6, justify="right")
+        grid.add_column("found", no_wrap=True, ratio=1)  # the only one that may shrink
+        for result in rows:
             grid.add_row(
                 result.scenario,
                 Text(str(result.verdict), style=STYLES[result.verdict]),

@@ -182,9 +182,9 @@ def failure(result: Result, evidence: Path | None = None) -> RenderableType:
 
 
 def repeat_command(result: Result) -> str:
-    """The one command that runs this scenario again."""
+    """The one command that runs this again; a planted fault comes from no thread."""
     target, scenario = (shlex.quote(_one_line(name)) for name in (result.target, result.scenario))
-    return f"harness run -t {target} -k {scenario}"
+    return f"harness {'run' if result.thread else 'selftest'} -t {target} -k {scenario}"
 
 
 def summary(results: Sequence[Result], seconds: float | None = None) -> Text:
