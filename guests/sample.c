@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
+ * sample
+ *
+ * Shows vmstat, after each CPU has added what it had counted, and zswap's counters.
+ *
  * sample PORT FIFO
  *
  * Holds the results port, which only one process can have open. Copies what is
@@ -177,11 +181,27 @@ static void relay(struct source *from)
 	}
 }
 
+static int show_once(void)
+{
+	int refresh = open("/proc/sys/vm/stat_refresh", O_RDONLY);
+
+	vmstat = open("/proc/vmstat", O_RDONLY);
+	if (refresh < 0 || vmstat < 0 || read(refresh, buf, 1) < 0)
+		return answer(errno);
+	add_file(vmstat);
+	add_zswap();
+	port = STDOUT_FILENO;
+	write_all(buf, used);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct pollfd pfds[2];
 	__u64 next;
 
+	if (argc == 1)
+		return show_once();
 	if (argc != 3)
 		return answer(EINVAL);
 	port = open(argv[1], O_RDWR);

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The payload disk: files for one guest, as a tar on a read-only disk of fixed size.
 
-The size is fixed because a clone's disks must look like its template's. The guest is told how much of
-it there is to read (:func:`unpack_script`): its tar would go on to the end of the disk.
+The size is fixed because a clone's disks must look like its template's. ``guests/unpack.c`` reads it.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from harness.errors import UserError
 
 SIZE: Final = 16 << 20
 _KEEP: Final = 256
+UNPACK: Final = "unpack /dev/payload"
+"""What a guest runs to have the files of its payload below ``/``."""
 _IMAGE: Final = "payload.tar"
-_USED: Final = "used"
 
 
 def pack(files: Mapping[str, Path], store: Store) -> Path:
@@ -41,12 +41,6 @@ def pack(files: Mapping[str, Path], store: Store) -> Path:
     return directory / _IMAGE
 
 
-def unpack_script(image: Path) -> str:
-    """What a guest runs to have the files of ``image``, its payload, below ``/``."""
-    used = int((image.parent / _USED).read_text(encoding="ascii"))
-    return f"head -c {used} /dev/payload | tar -xf - -C /"
-
-
 def _write(files: Mapping[str, Path], image: Path) -> None:
     with image.open("wb") as out, tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for folder in sorted({parent for name in files for parent in PurePosixPath(name).parents[:-1]}):
@@ -65,5 +59,4 @@ def _write(files: Mapping[str, Path], image: Path) -> None:
             f"the files for the guest are {human(written)}, the disk for them holds {human(SIZE)}",
             "strip the module of its debug information, or give the scenario fewer files",
         )
-    (image.parent / _USED).write_text(f"{written}\n", encoding="ascii")
     os.truncate(image, SIZE)

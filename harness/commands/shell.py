@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.boot.payload import unpack_script
+from harness.boot.payload import UNPACK
 from harness.commands.evidence import new_evidence_dir
 from harness.deadline import Deadline
 from harness.drive.workbench import Workbench
@@ -28,7 +28,7 @@ def open_shell(target: Target, modules: Sequence[Path], tree: str | None) -> Non
     deadline = Deadline.after(SHELL_SECONDS, "a clone of the guest answers", slowdown=template.slowdown)
     machine = template.clone(evidence, payload, deadline)
     try:
-        machine.shell.run(unpack_script(payload), deadline=deadline)
+        machine.shell.run(UNPACK, deadline=deadline)
         names = " ".join(bench.module_names)
         sys.stderr.write(f"{target.name}; /modules has {names}; the console is in {machine.console}\n")
         sys.stderr.write("load one with: modctl load /modules/NAME.ko; leave with exit or Ctrl-]\n")

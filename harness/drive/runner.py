@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.boot.payload import unpack_script
+from harness.boot.payload import UNPACK
 from harness.deadline import Deadline
 from harness.drive.guest import SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
@@ -64,7 +64,7 @@ class ScenarioRun:
         )
         self._guest.run(
             f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
-            f"{unpack_script(payload)} && echo @every {SAMPLE_MS} > /run/results"
+            f"{UNPACK} && echo @every {SAMPLE_MS} > /run/results"
         )
         return self._guest
 

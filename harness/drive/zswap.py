@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from harness.drive.guest import VMSTAT, ZSWAP
 from harness.errors import Vacuous
 from harness.judge.meminfo import parse_vmstat
 
@@ -85,7 +84,7 @@ class Zswap:
 
     def counters(self) -> Counters:
         """All counters, read in one go."""
-        values = parse_vmstat(self._guest.run(f"{VMSTAT}; {ZSWAP}").text)
+        values = parse_vmstat(self._guest.run("sample").text)
         try:
             return Counters(**{f.name: values[f.name] for f in fields(Counters)})
         except KeyError as missing:

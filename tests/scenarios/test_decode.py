@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import targets
-from harness.boot.payload import unpack_script
+from harness.boot.payload import UNPACK
 from harness.build.artefacts import Artefacts, find_all
 from harness.build.modules import Module
 from harness.build.store import Store
@@ -58,7 +58,10 @@ class Crash:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "crash" in metafunc.fixturenames:
-        names = metafunc.config.option.target or [name for name in targets.targets() if is_built(name)]
+        asked = metafunc.config.option.target
+        names = [
+            target.name for target in targets.named(asked or [targets.ALL]) if asked or is_built(target.name)
+        ]
         metafunc.parametrize("crash", names, indirect=True, scope="module")
 
 
@@ -89,7 +92,7 @@ def crash_one(workbench: Workbench, target: Target, folder: Path) -> str:
     template, payload = workbench.template(target), workbench.payload(target, ("rust_fault",))
     deadline = Deadline.after(30, "a guest crashes", slowdown=template.slowdown)
     with template.clone(folder, payload, deadline) as machine:
-        machine.shell.run(unpack_script(payload), deadline=deadline)
+        machine.shell.run(UNPACK, deadline=deadline)
         for command in ("modctl load /modules/rust_fault.ko", *FAULTS):
             machine.shell.run(command, deadline=deadline, check=False)
         return machine.console.read_text(encoding="utf-8", errors="replace")

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from harness.boot.payload import SIZE, pack, unpack_script
+from harness.boot.payload import SIZE, pack
 from harness.build.store import Store
 from harness.errors import UserError
 
@@ -66,15 +65,3 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(store: Store, tmp_path:
     with pytest.raises(UserError, match=r"16\.8 MB|17 MB"):
         pack({"big.ko": big}, store)
     assert list((tmp_path / "cache" / "payload").iterdir()) == []
-
-
-def test_the_guest_reads_what_there_is_and_no_more(tmp_path: Path, store: Store) -> None:
-    module = tmp_path / "a.ko"
-    module.write_bytes(b"x" * 5000)
-    disk = pack({"a.ko": module}, store)
-    words = unpack_script(disk).split()
-    used = int(words[words.index("-c") + 1])
-    assert 5000 < used < SIZE
-    with disk.open("rb") as image, tarfile.open(fileobj=io.BytesIO(image.read(used))) as tar:
-        assert tar.getnames() == ["a.ko"]
-    assert not any(disk.read_bytes()[used:])
