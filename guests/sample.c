@@ -17,6 +17,12 @@
  *   #vmstat       /proc/vmstat
  *   #zswap        debugfs zswap/<name> as "<name> <value>"
  *   @end
+ *
+ * Each @every is also answered with what the kernel says of itself besides its
+ * console: /proc/sys/kernel/tainted, how many messages it had logged since the
+ * first @every, and how many of those were overwritten before they were read.
+ *
+ *   @json {"witness":{"tainted":N,"messages":N,"lost":N}}
  */
 
 #include <asm/mman.h>
@@ -34,7 +40,8 @@ static struct source {
 	size_t len;
 	char line[4096];
 } fifo, port_in;
-static int meminfo, vmstat, zswap = -1;
+static int meminfo, vmstat, zswap = -1, tainted, kmsg;
+static unsigned long messages, lost, next_message;
 static int port, interval_ms, urandom;
 
 static __u64 now_ns(void)
@@ -109,10 +116,52 @@ static void write_all(const char *text, size_t len)
 	}
 }
 
+/* Records are "priority,sequence,time,flags;text", one for each read. */
+static void follow_messages(void)
+{
+	static char record[4096];
+	ssize_t got;
+
+	/* EPIPE: what came next was overwritten; the sequence shows how much. */
+	while ((got = read(kmsg, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
+		unsigned long number = 0;
+		const char *digit;
+
+		errno = 0;
+		if (got <= 0)
+			continue;
+		record[got] = '\0';
+		digit = strchr(record, ',');
+		while (digit && *++digit >= '0' && *digit <= '9')
+			number = number * 10 + (*digit - '0');
+		if (next_message)
+			lost += number - next_message;
+		next_message = number + 1;
+		messages++;
+	}
+}
+
+static void testify(void)
+{
+	char text[128], value[24];
+	ssize_t got;
+
+	lseek(tainted, 0, SEEK_SET);
+	got = read(tainted, value, sizeof(value) - 1);
+	if (got < 1)
+		return;
+	value[got - 1] = '\0';
+	follow_messages();
+	snprintf(text, sizeof(text), "@json {\"witness\":{\"tainted\":%s,\"messages\":%lu,\"lost\":%lu}}\n",
+		 value, messages, lost);
+	write_all(text, strlen(text));
+}
+
 static void sample(void)
 {
 	char head[64];
 
+	follow_messages();
 	used = 0;
 	snprintf(head, sizeof(head), "@sample %llu\n", (unsigned long long)now_ns());
 	add_text(head);
@@ -156,7 +205,12 @@ static void take_line(char *line, size_t len)
 	if (!strncmp(line, "@seed ", 6)) {
 		reseed(line + 6, len - 6);
 	} else if (!strncmp(line, "@every ", 7)) {
+		if (!interval_ms) {
+			follow_messages();
+			messages = lost = 0;
+		}
 		interval_ms = atoi(line + 7);
+		testify();
 		/* One at the beginning and one at the end, however short the time between. */
 		sample();
 	} else {
@@ -211,13 +265,17 @@ int main(int argc, char **argv)
 	meminfo = open("/proc/meminfo", O_RDONLY);
 	vmstat = open("/proc/vmstat", O_RDONLY);
 	urandom = open("/dev/urandom", O_WRONLY);
-	if (port < 0 || fifo.fd < 0 || meminfo < 0 || vmstat < 0 || urandom < 0)
+	tainted = open("/proc/sys/kernel/tainted", O_RDONLY);
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (port < 0 || fifo.fd < 0 || meminfo < 0 || vmstat < 0 || urandom < 0 || tainted < 0 || kmsg < 0)
 		return answer(errno);
 	/* A sampler that waits for its own pages would be late exactly when it matters. */
 	syscall(__NR_mlockall, MCL_CURRENT);
 
 	pfds[0] = (struct pollfd){ .fd = port, .events = POLLIN };
 	pfds[1] = (struct pollfd){ .fd = fifo.fd, .events = POLLIN };
+	/* The boot's, so that a clone has only its own to read. */
+	follow_messages();
 	next = now_ns();
 	for (;;) {
 		__u64 now = now_ns();

@@ -18,6 +18,7 @@ from harness.judge.lines import tail_lines
 from harness.judge.marks import Edge, console_doubts, mark_text, missing_marks
 from harness.judge.meminfo import Stream, read_stream
 from harness.judge.verdict import Result, Verdict, settle
+from harness.judge.witness import silence_doubts
 
 if TYPE_CHECKING:
     from harness.boot.machine import Machine
@@ -92,7 +93,10 @@ class ScenarioRun:
         self._write_operations(machine, self._guest)
         # A guest that died of what it was expected to die of has no last sample to give.
         if verdict is Verdict.PASSED and machine.is_alive():
-            verdict, reason = _weigh_samples(read_stream(samples), self.target, reason)
+            stream = read_stream(samples)
+            verdict, reason = _weigh_samples(stream, self.target, reason)
+            if verdict is Verdict.PASSED and (doubts := silence_doubts(stream.objects, reports)):
+                verdict, reason = Verdict.BROKEN, "; ".join(doubts)
         return self._result(verdict, reason, reports, () if reports else tuple(tail_lines(console)))
 
     def stop(self) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.judge.body import Part, look
+from harness.judge.dmesg import Report
 from harness.judge.frames import first_stack, guilty
 
 # kernel/panic.c taint_flags[], bit 0 first; Documentation/admin-guide/tainted-kernels.rst
@@ -68,6 +69,25 @@ def taint_delta(before: int, after: int, mask: int = EXPECTED_TAINT) -> list[str
     return [f"taint {letter}: {words}" for bit, (letter, words) in enumerate(TAINTS) if added >> bit & 1] + [
         f"taint bit {bit}" for bit in range(len(TAINTS), added.bit_length()) if added >> bit & 1
     ]
+
+
+def silence_doubts(objects: Iterable[Mapping[str, Any]], reports: Iterable[Report]) -> list[str]:
+    """Why not to believe a console, by what the guest's kernel says of itself besides (guests/sample.c).
+
+    ``objects`` are what came over the results channel, ``reports`` what the console shows. Any report
+    explains a taint; without one the kernel noticed something that nobody was shown.
+    """
+    said = [one["witness"] for one in objects if isinstance(one.get("witness"), dict)]
+    if len(said) < 2:
+        return ["the guest did not say at both ends what its kernel thinks of itself"]
+    first, last = said[0], said[-1]
+    doubts = []
+    if all(report.kind.is_fact for report in reports):
+        added = taint_delta(first["tainted"], last["tainted"])
+        doubts += [f"{taint}, and the console shows no report" for taint in added]
+    if last["lost"]:
+        doubts.append(f"{last['lost']} of {last['messages']} kernel messages were overwritten unread")
+    return doubts
 
 
 _OBJECT: Final = re.compile(r"unreferenced object(?: \(\w+\)| percpu)? (0x[0-9a-f]+) \(size (\d+)\):")
