@@ -20,7 +20,7 @@ from harness.settings import PROJECT
 CORPUS: Final = PROJECT / "tests" / "golden"
 BOOT: Final = "boot"
 """In place of a fault: a target's ordinary boot."""
-MOST_LINES: Final = 400
+MOST_LINES: Final = 600
 """Of a console, from its end: what comes before a panic at boot is an ordinary boot."""
 _SEPARATOR: Final = b"\n\n"
 _FLAGS: Final = ("corrupted", "panicked", "is_fact")

@@ -27,7 +27,15 @@ PASSED = Result(
     "Z06", "7.3-x86_64", Verdict.PASSED, "", 1.234, "7.3-x86_64/Z06", claim="pages come back as they were"
 )
 CRASHED = Result(
-    "Z07", "7.3-x86_64", Verdict.CRASHED, REPORTS[0].title, 0.8, "7.3-x86_64/Z07", REPORTS, "no crash"
+    "Z07",
+    "7.3-x86_64",
+    Verdict.CRASHED,
+    REPORTS[0].title,
+    0.8,
+    "7.3-x86_64/Z07",
+    REPORTS,
+    "no crash",
+    thread="zpool v4, 2025-08-23",
 )
 FAILED = Result(
     "Z38",
@@ -120,6 +128,7 @@ def test_junit_survives_any_text(tmp_path: Path) -> None:
 def test_terminal_tells_a_failure_in_full() -> None:
     text = shown(ALL)
     assert "harness run -t 7.3-x86_64 -k Z07" in text
+    assert "harness selftest -t 7.3-x86_64 -k Z38" in text  # it comes from no thread
     assert "BUG: KASAN: slab-use-after-free in bucket_free" in text
     assert "expected  6144" in text
     assert "1 passed, 1 failed, 1 crashed, 1 broken, 1 impossible in 3.2 s" in text
