@@ -17,7 +17,9 @@ walk_stackframe* arch_stack_walk* arch_dump_stack sched_show_task show_state_fil
 warn_slowpath* report_bug* __report_bug* handle_bug* bug_handler* brk_handler bug_at warn_bogus_irq_restore
 printk _printk vprintk* console_* nmi_cpu_backtrace* nmi_trigger_cpumask_backtrace
 arch_trigger_cpumask_backtrace trigger_*_backtrace trigger_single_cpu_backtrace trigger_all_cpu_backtrace
-rcu_dump_cpu_stacks
+rcu_dump_cpu_stacks dump_cpu_task _sched_show_task dev_printk* dev_vprintk* __dev_printk* _dev_printk
+_dev_emerg _dev_alert _dev_crit _dev_err _dev_warn _dev_notice _dev_info __netdev_printk netdev_printk
+netdev_emerg netdev_alert netdev_crit netdev_err netdev_warn netdev_notice netdev_info
 """
 
 _TRAPS: Final = """
@@ -49,32 +51,33 @@ __fortify_report __write_overflow*
 """
 
 _ALLOCATORS: Final = """
-object_err slab_err slab_bug __slab_err __slab_bug slab_pad_check check_object check_slab
-check_bytes_and_report check_slab_allocation check_page_allocation check_slab_free free_consistency_checks
-alloc_consistency_checks free_debug_processing alloc_debug_processing free_to_partial_list print_trailer
-print_section on_freelist list_slab_objects __kmem_cache_shutdown free_partial slab_fix init_object
-slab_free_freelist_hook slab_post_alloc_hook memcg_slab_post_alloc_hook validate_slab* cache_free_debugcheck
-verify_redzone_free cache_alloc_debugcheck_after check_poison_obj __slab_error kfree kfree_const kvfree
-kvfree_call_rcu kfree_sensitive kzfree kmem_cache_free kmem_cache_free_bulk kmem_cache_alloc*
-kmem_cache_destroy kmem_cache_zalloc kmem_cache_shrink __kmem_cache_* ____kmem_cache_* ____cache_alloc*
-__cache_free* ___cache_free cache_alloc_refill cache_grow* slab_destroy* __kmalloc* kmalloc* kzalloc*
-kcalloc kmemdup* __do_kmalloc* ___slab_alloc __slab_alloc* __slab_free slab_free* slab_alloc* do_slab_free
-slab_memory_* krealloc* __do_krealloc* kvmalloc* kvzalloc* __kvmalloc* __kvrealloc* kvrealloc* vmalloc
-__vmalloc* vzalloc* vmalloc_user vmalloc_node* vfree __vfree free_vm_area __vunmap vunmap remove_vm_area
-new_slab allocate_slab alloc_slab_page free_slab __free_slab discard_slab deactivate_slab unfreeze_partials
-put_cpu_partial qlink_free qlist_free_all quarantine_* kmemleak_* create_object __create_object*
-lookup_object delete_object* set_track* save_stack* stack_depot_* poison_slab_object poison_kmalloc_redzone
-unpoison_slab_object mempool_* setup_object* alloc_single_from_* get_partial_* kernel_poison_pages
-kernel_unpoison_pages __kernel_poison_pages __kernel_unpoison_pages check_poison_mem bad_page
-free_page_is_bad check_new_page* __free_pages_prepare free_pages_prepare free_unref_* __free_frozen*
-free_frozen* __free_pages __free_pages_core __free_pages_ok free_pages __free_page free_page_and_* bad_range
-free_pcppages_bulk free_one_page free_tail_page_prepare free_contig_range free_large_kmalloc* __folio_put*
-folio_put* __put_page put_page release_pages prep_new_page post_alloc_hook rmqueue* get_page_from_freelist
-__alloc_pages* __alloc_frozen* alloc_pages* alloc_frozen* __get_free_pages get_zeroed_page* __folio_alloc*
-folio_alloc* folio_alloc_noprof vma_alloc_folio* alloc_from_pcs dump_page* __dump_page* dump_header
-out_of_memory oom_kill_process warn_alloc* mem_cgroup_out_of_memory mem_cgroup_oom* try_charge*
-__mem_cgroup_charge* should_fail* should_failslab should_fail_alloc_page rust_helper_* __rust_alloc
-__rust_dealloc __rust_realloc __rdl_* __rg_*
+print_bad_pte print_bad_page_map object_err slab_err slab_bug __slab_err __slab_bug slab_pad_check
+check_object check_slab check_bytes_and_report check_slab_allocation check_page_allocation check_slab_free
+free_consistency_checks alloc_consistency_checks free_debug_processing alloc_debug_processing
+free_to_partial_list print_trailer print_section on_freelist list_slab_objects __kmem_cache_shutdown
+free_partial slab_fix init_object slab_free_freelist_hook slab_post_alloc_hook memcg_slab_post_alloc_hook
+validate_slab* cache_free_debugcheck verify_redzone_free cache_alloc_debugcheck_after check_poison_obj
+__slab_error kfree kfree_const kvfree kvfree_call_rcu kfree_sensitive kzfree kmem_cache_free
+kmem_cache_free_bulk kmem_cache_alloc* kmem_cache_destroy kmem_cache_zalloc kmem_cache_shrink __kmem_cache_*
+____kmem_cache_* ____cache_alloc* __cache_free* ___cache_free cache_alloc_refill cache_grow* slab_destroy*
+__kmalloc* ___kmalloc* kmalloc* kzalloc* kcalloc kmemdup* __do_kmalloc* ___slab_alloc __slab_alloc*
+__slab_free slab_free* slab_alloc* do_slab_free slab_memory_* krealloc* __do_krealloc* kvmalloc* kvzalloc*
+__kvmalloc* __kvrealloc* kvrealloc* vmalloc __vmalloc* vzalloc* vmalloc_user vmalloc_node* vfree __vfree
+free_vm_area __vunmap vunmap remove_vm_area new_slab allocate_slab alloc_slab_page free_slab __free_slab
+discard_slab deactivate_slab unfreeze_partials put_cpu_partial qlink_free qlist_free_all quarantine_*
+kmemleak_* create_object __create_object* lookup_object delete_object* set_track* save_stack* stack_depot_*
+poison_slab_object poison_kmalloc_redzone unpoison_slab_object mempool_* setup_object* alloc_single_from_*
+get_partial_* kernel_poison_pages kernel_unpoison_pages __kernel_poison_pages __kernel_unpoison_pages
+check_poison_mem bad_page free_page_is_bad check_new_page* __free_pages_prepare free_pages_prepare
+free_unref_* __free_frozen* free_frozen* __free_pages __free_pages_core __free_pages_ok free_pages
+__free_page free_page_and_* bad_range free_pcppages_bulk free_one_page free_tail_page_prepare
+free_contig_range free_large_kmalloc* __folio_put* folio_put* __put_page put_page release_pages
+prep_new_page post_alloc_hook rmqueue* get_page_from_freelist __alloc_pages* __alloc_frozen* alloc_pages*
+alloc_frozen* __get_free_pages get_zeroed_page* __folio_alloc* folio_alloc* folio_alloc_noprof
+vma_alloc_folio* alloc_from_pcs dump_page* __dump_page* dump_header out_of_memory oom_kill_process
+warn_alloc* mem_cgroup_out_of_memory mem_cgroup_oom* try_charge* __mem_cgroup_charge* should_fail*
+should_failslab should_fail_alloc_page rust_helper_* __rust_alloc __rust_dealloc __rust_realloc __rdl_*
+__rg_*
 """
 
 _LOCKS: Final = """
@@ -95,11 +98,15 @@ cond_resched* __schedule schedule schedule_preempt_disabled schedule_timeout* sc
 schedule_idle schedule_rtlock preempt_schedule* preempt_count_* io_schedule* __schedule_bug __schedule_loop
 context_switch finish_task_switch* __switch_to* msleep* usleep_range* fsleep ssleep do_nanosleep
 hrtimer_nanosleep nanosleep* mutex_lock* __mutex_* mutex_unlock* mutex_trylock ww_mutex_* down down_*
-__down* up_read up_write up_* rwsem_* __rwsem* call_rwsem_* rwbase_* percpu_down_* percpu_rwsem* __percpu_*
-wait_for_* do_wait_for_* __wait_for_* wait_on_* __wait_on_* out_of_line_wait_on_* bit_wait* swait_*
-wait_woken io_schedule_* fs_reclaim_* __fs_reclaim_* __flush_work* flush_work flush_workqueue
+__down* __up_* up_read up_write up_* rwsem_* __rwsem* call_rwsem_* rwbase_* percpu_down_* percpu_rwsem*
+__percpu_* wait_for_* do_wait_for_* __wait_for_* wait_on_* __wait_on_* out_of_line_wait_on_* bit_wait*
+swait_* wait_woken io_schedule_* fs_reclaim_* __fs_reclaim_* __flush_work* flush_work flush_workqueue
 __flush_workqueue start_flush_work check_flush_dependency insert_wq_barrier touch_wq_lockdep_map
-debug_smp_processor_id check_preemption_disabled __this_cpu_preempt_check wq_worker_sleeping
+debug_smp_processor_id check_preemption_disabled __this_cpu_preempt_check wq_worker_sleeping osq_lock
+osq_unlock __wake_up* finish_wait prepare_to_wait* cancel_work_sync cancel_delayed_work* __cancel_work*
+folio_wait_* filemap_fdatawait* __filemap_fdatawait* fdatawait_one_bdev do_read_cache_folio
+filemap_read_folio lock_sock* release_sock mark_lock_irq try_to_grab_pending work_grab_pending
+drain_workqueue destroy_workqueue
 """
 
 _TIMERS: Final = """
@@ -114,21 +121,45 @@ arch_timer_handler_* call_on_stack call_on_irq_stack do_interrupt_handler tick_*
 timer_interrupt* cpuhp_* smpboot_thread_fn smp_call_function* __flush_smp_call_function_queue
 generic_smp_call_function* csd_lock_* __csd_lock_wait on_each_cpu* perf_event_overflow*
 __perf_event_overflow perf_event_nmi_handler intel_pmu_handle_irq nmi_handle* default_do_nmi do_nmi*
-end_repeat_nmi nmi exc_nmi* asm_exc_nmi
+end_repeat_nmi nmi exc_nmi* asm_exc_nmi do_irq __do_irq do_IRQ __do_IRQ handle_int plat_irq_dispatch
+__irq_svc __irq_usr handle_IRQ generic_handle_arch_irq call_with_stack common_interrupt* __common_interrupt
+asm_common_interrupt call_do_irq decrementer_common* soft_nmi_* system_reset_* do_ext_irq ext_int_handler
+handle_riscv_irq riscv_intc_irq riscv_timer_interrupt do_vint handle_loongarch_irq handle_cpu_irq
+constant_timer_interrupt c0_compare_interrupt gic_compare_interrupt gic_timer_* twd_handler
+xen_timer_interrupt xen_evtchn_do_upcall xen_pv_evtchn_do_upcall __xen_evtchn_do_upcall
+__xen_pv_evtchn_do_upcall xen_do_hypervisor_callback __evtchn_fifo_handle_events del_timer* timer_delete*
 """
 
 _STRINGS: Final = """
 memcpy memcpy_* memset memset_* memmove memmove_* __memcpy* __memset* __memmove* memcmp memchr* memscan bcmp
 strlen strnlen strcpy strncpy strscpy* strlcpy strcat strncat strcmp strncmp strcasecmp strchr strrchr
 strstr __pi_* sized_strscpy strnchr __arch_copy* __arch_clear* arm_copy_* copy_from_user* copy_to_user*
-_copy_from_user _copy_to_user __copy_* raw_copy_* copy_user_* _copy_from_iter* _copy_to_iter* copy_page
-clear_page* copy_to_kernel_nofault copy_from_kernel_nofault check_copy_size usercopy_abort
-__check_object_size* __check_heap_object check_heap_object report_usercopy __get_user* __put_user* rep_movs*
-__list_add_valid* __list_del_entry_valid* __list_add __list_del_entry list_add list_add_tail list_del
-list_del_init list_move* hlist_add_* hlist_del* refcount_warn_saturate refcount_* __refcount_* kref_get
-kref_put* debug_print_object debug_object_* __debug_object* __debug_check_no_obj_freed
-debug_check_no_obj_freed debug_timer_* csum_partial* crc32_* vsnprintf snprintf sprintf scnprintf string
-string_nocheck number pointer format_decode vscnprintf
+_copy_from_user _copy_to_user __copy_* raw_copy_* copy_user_* _copy_from_iter* _copy_to_iter*
+simple_copy_to_iter copy_page_to_iter copy_page_from_iter* copy_page clear_page* copy_to_kernel_nofault
+copy_from_kernel_nofault check_copy_size usercopy_abort __check_object_size* __check_heap_object
+check_heap_object report_usercopy __get_user* __put_user* rep_movs* __list_add_valid*
+__list_del_entry_valid* __list_add __list_del_entry list_add list_add_tail list_del list_del_init list_move*
+hlist_add_* hlist_del* refcount_warn_saturate refcount_* __refcount_* kref_get kref_put* debug_print_object
+debug_object_* __debug_object* __debug_check_no_obj_freed ref_tracker_* debug_check_no_obj_freed
+debug_timer_* kasprintf kvasprintf kstrdup* read_word_at_a_time csum_partial* crc32_* vsnprintf snprintf
+sprintf scnprintf string string_nocheck number pointer format_decode vscnprintf
+"""
+
+# What everybody calls: trees, references, queues, timers, devices' files, page cache, accesses to devices.
+_PRIMITIVES: Final = """
+rb_erase* rb_insert_color* rb_next* rb_prev* rb_first* rb_last* __rb_* klist_* xas_start xas_load xas_find*
+rhashtable_lookup* kobject_* iput iput_final ihold drop_nlink inc_nlink dput fast_dput put_device get_taint
+add_uevent_var get_device_parent device_add device_del device_unregister device_destroy device_release
+devres_release_all device_for_each_child device_remove_file sysfs_remove_* kthread_stop queue_work*
+__queue_work insert_work queue_delayed_work* __queue_delayed_work mod_delayed_work* complete complete_all
+lock_timer_base mod_timer __mod_timer add_timer __timer_delete_sync sk_stop_timer* timer_is_static_object
+work_is_static_object ida_free va_format hex_dump_to_buffer print_hex_dump* readb readw readl readq writeb
+writew writel writeq ioread8 ioread16 ioread32 iowrite8 iowrite16 iowrite32 logic_in* logic_out*
+__phys_addr* __virt_to_phys* kfree_skb* skb_panic* skb_over_panic skb_under_panic skb_put skb_push
+filemap_alloc_folio* __filemap_get_folio* find_or_create_page pagecache_get_page grab_cache_page*
+read_cache_page folio_unlock unlock_page __lock_page seqprop_assert* __local_bh_enable* __local_bh_disable*
+owner_on_cpu usb_submit_urb usb_start_wait_urb usb_control_msg* usb_bulk_msg usb_interrupt_msg
+usb_hcd_submit_urb usb_kill_urb usb_kill_anchored_urbs dummy_urb_enqueue
 """
 
 _RUST: Final = r"""
@@ -143,7 +174,9 @@ _RI?Nv[XMY](?:s[0-9A-Za-z]*_)?(?:Nt)+C(?:s[0-9A-Za-z]*_)?6kernel5alloc\w+
 
 
 def _pattern() -> re.Pattern[str]:
-    words = " ".join((_REPORTERS, _TRAPS, _SANITIZERS, _ALLOCATORS, _LOCKS, _TIMERS, _STRINGS)).split()
+    words = " ".join(
+        (_REPORTERS, _TRAPS, _SANITIZERS, _ALLOCATORS, _LOCKS, _TIMERS, _STRINGS, _PRIMITIVES)
+    ).split()
     named = [re.escape(word).replace(r"\*", r"[\w.$]*") for word in words]
     return re.compile(f"(?:{'|'.join(sorted(named) + _RUST.split())})$")
 

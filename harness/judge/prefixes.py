@@ -24,10 +24,10 @@ class Wrapping(NamedTuple):
 
 
 _CLOCK: Final = r"\d\d:\d\d:\d\d(?:[.,]\d+)?"
-_ISO: Final = rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
+_ISO: Final = rf"\d{{4}}[-/]\d\d[-/]\d\d(?:[T ]|, ?){_CLOCK}(?: ?(?:Z|UTC|[+-]\d\d:?\d\d))?"
 # A month has letters of any script, and may carry a number or a dot.
 _SHORT: Final = rf"[^\W_]{{2,6}}\.? +\d{{1,2}} {_CLOCK}"
-_LONG: Final = rf"[^\W\d_]{{2,4}}\.? [^\W_]{{2,6}}\.? +\d{{1,2}} {_CLOCK} \d{{4}}"
+_LONG: Final = rf"[^\W\d_]{{1,4}}\.? [^\W_]{{2,6}}\.? +\d{{1,2}} {_CLOCK} \d{{4}}"
 _FULL: Final = rf"[^\W\d_]{{2,4}}\.? {_ISO}(?: [A-Z]{{2,5}})?"
 _LEVEL: Final = r"(?:emerg|alert|crit|err|warn|notice|info|debug)"
 
