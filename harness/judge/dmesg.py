@@ -287,8 +287,8 @@ class ConsoleParser:
         if open_ is None:
             self._begin(line, header, groups, self._above.pop(line.caller, []))
             return
-        if open_.header is header and " [inline]" in open_.latest_header:
-            open_.groups |= groups  # a decoder says the line once for each function inlined there
+        if open_.header is header and open_.is_said_again():
+            open_.groups |= groups
             open_.latest_header = line.text
             open_.keep(kept(line))
             return

@@ -37,6 +37,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("bug", Kind.BUG, r"Kernel bug detected\[#|Kernel BUG \[#"),
     _follow("bug", Kind.UBSAN),
     _follow("ubsan", Kind.UBSAN, r"Internal error"),
+    _follow("stack-overflow", Kind.STACK_OVERFLOW, r"Kernel panic"),
     # a complaint, and the WARN or BUG under it
     _follow("rust-panic", Kind.BUG, r"rust/helpers/"),
     _follow("list-corruption", Kind.BUG, r"lib/list_debug\.c"),
@@ -50,6 +51,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("usercopy", Kind.WARNING, r"mm/usercopy\.c|usercopy_warn"),
     _follow("cfi", Kind.WARNING),
     _follow("bad-page", Kind.BUG, r"BUG: Bad page"),
+    _follow("bad-page", Kind.BAD_PAGE, r"BUG: Bad page map", once=True, after_end=True, upgrade=True),
     _follow("spinlock", Kind.SPINLOCK, r"BUG: spinlock (?:bad magic|wrong)", once=True),
     # slabs
     _follow("slab-leftover", Kind.WARNING, r"mm/sl(?:ub|ab_common|ab)\.c|kmem_cache", after_end=True),
@@ -58,6 +60,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("kasan", Kind.SLUB, r"kasan: bad access", after_end=True),
     _follow("slub", Kind.SLUB, once=True),
     _follow("slub", Kind.WARNING, r"mm/slub\.c", after_end=True),
+    _follow("memory-leak", Kind.MEMORY_LEAK, r"unreferenced object", once=True, after_end=True, upgrade=True),
     _follow("memory-leak", Kind.MEMORY_LEAK, r"new suspected", after_end=True),
     _follow("oom", Kind.OOM, r"Kill(?:ed)? process", after_end=True),
     _follow("reference-leak", Kind.REFERENCE_LEAK, same="cache", after_end=True),

@@ -66,17 +66,19 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
 
     Frames marked ``?`` are guesses of the unwinder and left out, unless a trace has nothing else. A
     report without a ``Call Trace:`` (KFENCE) has its stack right below its header. Functions that a decoder
-    found inlined are no frames of their own.
+    found inlined are no frames of their own. Where an interrupt or a trap came in, x86 shows the registers
+    in the middle of the trace: what was interrupted belongs to it.
     """
     place: Frame | None = None
     bare: list[Frame] = []
     stack: list[Frame] = []
     guesses: list[Frame] = []
-    in_trace = bare_done = False
+    in_trace = bare_done = in_registers = False
     for found in body:
         part = found.part if found is not None else None
         if part in _FRAMES:
             assert found is not None
+            in_registers = False
             frames = (guesses if found.doubtful else stack) if in_trace else bare
             if len(frames) < MOST_FRAMES and not bare_done and not found.inlined:
                 frames.append(Frame(found.function, found.offset, found.module))
@@ -86,8 +88,14 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
             assert found is not None
             if not found.inlined:
                 place = Frame(found.function, found.offset, found.module)
-        elif in_trace and part not in _BETWEEN:
-            if stack or guesses:
+        elif in_trace and part is Part.PLACE and not in_registers and len(stack) < MOST_FRAMES:
+            assert found is not None
+            in_registers = True
+            stack.append(Frame(found.function, found.offset, found.module))
+        elif in_trace and (part is Part.TRACE or part not in _BETWEEN):
+            if in_registers and part is Part.OTHER:
+                continue
+            if (stack or guesses) and (in_registers or part is not Part.TRACE):
                 break
         elif bare and not in_trace:
             bare_done = True

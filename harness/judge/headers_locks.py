@@ -14,7 +14,11 @@ _LOCKDEP: Final = (
     r"|bad contention detected|held lock freed|chain_key collision|suspicious RCU usage"
     r"|[Ii]nvalid wait context|lock held when returning to user space|still has locks held)"
 )
-_RCU_DETAILS: Final = r"(?P<where>\S+:\d+) (?:suspicious rcu|RCU-list|Illegal|Sleeping|\S.* RCU)"
+# Where RCU was used, or where the lock in question is taken: all there is when the report is cut short.
+_DETAILS: Final = (
+    r"(?P<where>\S+:\d+) (?:suspicious rcu|RCU-list|Illegal|Sleeping|\S.* RCU)"
+    r"|(?:.*\bat: (?:\[<[^>]*>\] )?|\[<[0-9a-f]+>\] )(?P<at>[A-Za-z_][\w.]*)"
+)
 
 LOCKS: Final[tuple[Header, ...]] = (
     # kernel/locking/lockdep.c: each has a line of "=" above and one of "-" below; until 4.10 in brackets
@@ -23,14 +27,14 @@ LOCKS: Final[tuple[Header, ...]] = (
         "WARNING: ",
         r"WARNING: (?:(?P<task>\S.*/\d+) )?" + _LOCKDEP + r"[!.]*$",
         "lockdep: {what}",
-        details=_RCU_DETAILS,
+        details=_DETAILS,
     ),
     header(
         Kind.LOCKDEP,
         "[ BUG: |[ INFO: ",
         r"\[ (?:BUG|INFO): (?:(?P<task>\S.*/\d+) )?" + _LOCKDEP + r"[!.]* \]",
         "lockdep: {what}",
-        details=_RCU_DETAILS,
+        details=_DETAILS,
     ),
     header(
         Kind.LOCKDEP,
@@ -39,6 +43,7 @@ LOCKS: Final[tuple[Header, ...]] = (
         r"possible recursive locking detected|possible circular locking dependency detected|"
         r"inconsistent lock state|suspicious RCU usage)",
         "lockdep: {what}",
+        details=_DETAILS,
     ),
     header(
         Kind.LOCKDEP,

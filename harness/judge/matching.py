@@ -79,6 +79,7 @@ def absorb(open_: OpenReport, follow: Follow, header: Header, groups: dict[str, 
     """Take a header into the report that is open."""
     open_.keep(kept(line))
     open_.seen.add(header.kind)
+    open_.panicked |= follows.FATAL.match(line.text) is not None
     if header.kind is open_.kind:
         open_.groups["twice"] = "yes"
     if follow.upgrade:

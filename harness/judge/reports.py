@@ -17,6 +17,8 @@ from harness.judge.lines import Line
 
 MOST_LINES: Final = 400
 """Lines kept of one report; what is beyond is read but not kept."""
+ROOM_FOR_TRACE: Final = 100
+"""Lines from the first ``Call Trace:`` on that are kept all the same."""
 MOST_DUMPED: Final = 32
 """Of these, lines that only show memory."""
 MOST_CHARACTERS: Final = 100_000
@@ -110,6 +112,10 @@ class OpenReport:
     """The header's details were found, or there are none."""
     dumped: int = 0
     characters: int = 0
+    traced: bool = False
+    """A ``Call Trace:`` was read."""
+    room: int = MOST_LINES
+    """Lines that may be kept: the first trace is, however long the chains of locks above it are."""
 
     @property
     def kind(self) -> Kind:
@@ -122,16 +128,25 @@ class OpenReport:
                 self._append(one)
             self.aside.clear()
         found = line[3]
-        if found is not None and found.part is Part.DUMP:
-            self.dumped += 1
-            if self.dumped > MOST_DUMPED:
-                return
+        if found is not None:
+            if found.part is Part.DUMP:
+                self.dumped += 1
+                if self.dumped > MOST_DUMPED:
+                    return
+            elif found.part is Part.TRACE and not self.traced:
+                self.traced = True
+                self.room = max(MOST_LINES, len(self.lines) + ROOM_FOR_TRACE)
         self._append(line)
 
     def _append(self, line: Kept) -> None:
         self.characters += len(line[1])
-        if len(self.lines) < MOST_LINES and self.characters <= MOST_CHARACTERS:
+        if len(self.lines) < self.room and self.characters <= MOST_CHARACTERS:
             self.lines.append(line)
+
+    def is_said_again(self) -> bool:
+        """A decoder says the header once for each function inlined there; a mail may break that line."""
+        latest = self.aside[-1] if self.aside else self.lines[-1]
+        return " [inline]" in self.latest_header or latest[2].endswith(" [inline]")
 
     def above(self) -> list[Kept]:
         """What stands above its header."""
@@ -194,9 +209,14 @@ def judge(open_: OpenReport) -> Report | None:
     stack = frames.first_stack(map(itemgetter(3), below))
     if (open_.header.needs_stack or open_.unstamped) and not _is_backed(open_, stack):
         return None
-    frame = frames.guilty(stack, groups.get("frame")) if open_.kind is not Kind.OOM else None
+    missing = _missing_of_stack(open_, stack, below)
+    if open_.kind is Kind.LOCKDEP and missing:
+        stack = ()  # what looks like one is how some lock was taken earlier
+    # lockdep says itself where the lock is taken; that may be in a helper, and callers are to blame
+    named = groups.get("frame") or groups.get("at")
+    frame = frames.guilty(stack, named) if open_.kind is not Kind.OOM else None
     cpu, task, taint = _who(groups, below)
-    why = _why_corrupted(open_, bool(stack))
+    why = _why_corrupted(open_, missing)
     title = _title(open_.header, tuple(groups.items()), frame)
     return Report(
         kind=open_.kind,
@@ -254,7 +274,31 @@ def _who(groups: dict[str, str], below: list[Kept]) -> tuple[int | None, str | N
     return int(cpu) if cpu is not None else None, task, taint
 
 
-def _why_corrupted(open_: OpenReport, has_stack: bool) -> str:
+_OTHERS_WITH_STACK: Final = ("FAULT_INJECTION: ", "FAULT_FLAG_ALLOW_RETRY missing")
+_INJECTED: Final = re.compile(r"should_fail(?:slab|_\w+)?(?:\.|$)")
+
+
+def _missing_of_stack(open_: OpenReport, stack: tuple[frames.Frame, ...], below: list[Kept]) -> str:
+    """What a stack that is due lacks, in words; a place alone is no stack."""
+    if not stack:
+        return "it has no stack"
+    parts = [line[3] for line in below if line[3] is not None]
+    listed = [found for found in parts if found.part in (Part.FRAME, Part.ARM_FRAME)]
+    traced = any(found.part is Part.TRACE for found in parts)
+    if open_.kind is Kind.LOCKDEP and not traced:
+        return "it ends before its stack"
+    if not listed and not (traced and any(line[2].endswith("</TASK>") for line in below)):
+        return "it ends before its stack"
+    if all(found.doubtful for found in listed) and not any(found.part is Part.PLACE for found in parts):
+        return "its stack is a guess"
+    traces = [line[0] for line in below if line[3] is not None and line[3].part is Part.TRACE]
+    notes = [line[0] for line in below if line[2].startswith(_OTHERS_WITH_STACK)]
+    if any(_INJECTED.match(one.function) for one in stack) or (traces and notes and notes[0] < traces[0]):
+        return "another stack, which is no report's, is mixed into it"
+    return ""
+
+
+def _why_corrupted(open_: OpenReport, missing: str) -> str:
     """A stack is due where a report has an end of its own; a header must be whole."""
     header = open_.header
     if open_.dropped:
@@ -267,6 +311,6 @@ def _why_corrupted(open_: OpenReport, has_stack: bool) -> str:
         return "its first line was cut short"
     if open_.kind is Kind.PANIC and follows.NAMELESS.match(open_.groups.get("what", "")):
         return "the panic says that something else happened before, which the log does not show"
-    if header.end is not None and not open_.kind.is_fact and not has_stack:
-        return "it has no stack"
+    if header.end is not None and not open_.kind.is_fact:
+        return missing
     return ""
