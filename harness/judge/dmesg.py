@@ -344,7 +344,7 @@ class ConsoleParser:
             if found.part is Part.OTHER and follows.NMI.match(text):
                 self._asking = context
         else:
-            open_.aside.append(line)
+            open_.put_aside(line)
             if len(open_.aside) > gap(open_):
                 self._close(context)
 

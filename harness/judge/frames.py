@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from rust_demangler import demangle
 
@@ -39,8 +38,7 @@ _TREE: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame: ``function``, ``offset`` as ``0x1d/0x40`` (may be empty), ``module`` (may be empty)."""
 
     function: str
@@ -62,12 +60,20 @@ def stack_of(lines: Iterable[str]) -> tuple[Frame, ...]:
 
 
 def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
+    """The first complete trace of a report; see :func:`read_stack`."""
+    return read_stack(body)[0]
+
+
+def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
     """The first complete trace of a report: where it happened, then its callers.
 
     Frames marked ``?`` are guesses of the unwinder and left out, unless a trace has nothing else. A
     report without a ``Call Trace:`` (KFENCE) has its stack right below its header. Functions that a decoder
     found inlined are no frames of their own. Where an interrupt or a trap came in, x86 shows the registers
     in the middle of the trace: what was interrupted belongs to it.
+
+    Also whether that is sure: there is a ``Call Trace:`` with at least one frame that is no guess, and
+    nothing that looks like a frame above it.
     """
     place: Frame | None = None
     bare: list[Frame] = []
@@ -99,11 +105,12 @@ def first_stack(body: Iterable[Found | None]) -> tuple[Frame, ...]:
                 break
         elif bare and not in_trace:
             bare_done = True
+    certain = bool(stack) and not bare
     found_stack = stack or guesses or bare
     if place is not None:
         same = bool(found_stack) and found_stack[0].function == place.function
         found_stack = [place, *found_stack[same and found_stack[0].offset in ("", place.offset) :]]
-    return tuple(found_stack)
+    return tuple(found_stack), certain
 
 
 def frame_in(text: str) -> Frame | None:

@@ -24,9 +24,10 @@ FAULTS: Final[tuple[Header, ...]] = (
     ),
     header(
         Kind.NULL_DEREF,
-        "nable to handle kernel paging",
-        r"(?:CPU \d+ )?Unable to handle kernel paging request (?:at virtual address|for \w+ at address"
-        r"|at address) " + _FIRST_PAGE,
+        "Unable to handle kernel",
+        r"(?:CPU \d+ )?Unable to handle kernel (?:paging request"
+        r"|access to user memory (?:outside|without) uaccess routines)"
+        r" (?:at virtual address|for \w+ at address|at address) " + _FIRST_PAGE,
         "BUG: kernel NULL pointer dereference",
         end=CUT_END,
     ),

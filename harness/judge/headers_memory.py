@@ -237,7 +237,7 @@ LEAKS: Final[tuple[Header, ...]] = (
         details=r'(?:kmemleak: )? +comm "(?P<comm>[^"]*)", pid (?P<pid>\d+)',
     ),
     # a watcher's word above what it read of kmemleak
-    header(Kind.MEMORY_LEAK, "BUG: memory leak", r"BUG: memory leak$", "memory leak", end=None),
+    header(Kind.MEMORY_LEAK, "BUG: ", r"BUG: memory leak$", "memory leak", end=None),
     header(
         Kind.MEMORY_LEAK,
         "new suspected memory leak",

@@ -155,7 +155,7 @@ __queue_work insert_work queue_delayed_work* __queue_delayed_work mod_delayed_wo
 lock_timer_base mod_timer __mod_timer add_timer __timer_delete_sync sk_stop_timer* timer_is_static_object
 work_is_static_object ida_free va_format hex_dump_to_buffer print_hex_dump* readb readw readl readq writeb
 writew writel writeq ioread8 ioread16 ioread32 iowrite8 iowrite16 iowrite32 logic_in* logic_out*
-__phys_addr* __virt_to_phys* kfree_skb* skb_panic* skb_over_panic skb_under_panic skb_put skb_push
+__phys_addr* __virt_to_phys* kfree_skb* skb_panic* skb_over_panic skb_under_panic skb_put skb_push skb_pull*
 filemap_alloc_folio* __filemap_get_folio* find_or_create_page pagecache_get_page grab_cache_page*
 read_cache_page folio_unlock unlock_page __lock_page seqprop_assert* __local_bh_enable* __local_bh_disable*
 owner_on_cpu usb_submit_urb usb_start_wait_urb usb_control_msg* usb_bulk_msg usb_interrupt_msg

@@ -43,7 +43,10 @@ _DMESG_T: Final = re.compile(
 _DMESG_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{6}(?:Z|[+-]\d\d:\d\d) ")
 _KMSG: Final = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[^;,]*(?:,caller=(?P<caller>[TC]\d+))?[^;]*;")
 _CI: Final = re.compile(rf"\[?(?:{_ISO}|{_CLOCK})\]? (?:\[[\w ./-]+\] )?(?=\S| )")
-_QUOTE: Final = re.compile(r"(?:>+ )+|>+(?=\[|$)")
+# Not in front of hexadecimal: so KASAN and s390 point at a line of memory or code.
+_QUOTE: Final = re.compile(r"(?:>+ )+|>+(?=[A-Z\[=-]|kernel BUG |watchdog: |rcu: |$)")
+_TORN: Final = re.compile(r"\d{1,9}\.\d{6}\](?:\[ *(?P<caller>[TC]\d{1,10})\])? ?")
+"""The first line of what was pasted, less its first character."""
 _WALL: Final = re.compile(r" ?kernel: ?")
 # Android: a console that says on which CPU and in which task.
 _CPU: Final = re.compile(r"(?:<\d>)?-?\(\d+\)\[\d+:[^\]]*\]|c\d+ +\d+ (?=[A-Z<\[])")
@@ -66,6 +69,8 @@ def unwrap(line: str) -> Wrapping | None:
             return Wrapping(line[match.end() :], True, user, match["caller"] or "")
         if match := _DMESG_ISO.match(line):
             return Wrapping(line[match.end() :], True)
+        if match := _TORN.match(line):
+            return Wrapping(line[match.end() :], True, caller=match["caller"] or "")
     if ":" in line:
         return _logged(line)
     return None

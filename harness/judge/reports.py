@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from operator import itemgetter
 from typing import Final
 
@@ -21,6 +22,9 @@ ROOM_FOR_TRACE: Final = 100
 """Lines from the first ``Call Trace:`` on that are kept all the same."""
 MOST_DUMPED: Final = 32
 """Of these, lines that only show memory."""
+_OTHERS_WITH_STACK: Final = ("FAULT_INJECTION: ", "FAULT_FLAG_ALLOW_RETRY missing")
+"""What shows a stack and is no report."""
+_LISTED: Final = frozenset({Part.FRAME, Part.ARM_FRAME})
 MOST_CHARACTERS: Final = 100_000
 """Characters kept of one report, however long its lines are."""
 
@@ -114,6 +118,8 @@ class OpenReport:
     characters: int = 0
     traced: bool = False
     """A ``Call Trace:`` was read."""
+    mixed: bool = False
+    """Before that, something else said that it shows a stack."""
     room: int = MOST_LINES
     """Lines that may be kept: the first trace is, however long the chains of locks above it are."""
 
@@ -136,12 +142,19 @@ class OpenReport:
             elif found.part is Part.TRACE and not self.traced:
                 self.traced = True
                 self.room = max(MOST_LINES, len(self.lines) + ROOM_FOR_TRACE)
-        self._append(line)
+        self.characters += len(line[1])  # as in _append(), which would cost time here
+        if len(self.lines) < self.room and self.characters <= MOST_CHARACTERS:
+            self.lines.append(line)
 
     def _append(self, line: Kept) -> None:
         self.characters += len(line[1])
         if len(self.lines) < self.room and self.characters <= MOST_CHARACTERS:
             self.lines.append(line)
+
+    def put_aside(self, line: Kept) -> None:
+        """``line`` does not look like a part of the report, but what follows may."""
+        self.mixed |= not self.traced and line[2].startswith(_OTHERS_WITH_STACK)
+        self.aside.append(line)
 
     def is_said_again(self) -> bool:
         """A decoder says the header once for each function inlined there; a mail may break that line."""
@@ -202,21 +215,21 @@ def judge(open_: OpenReport) -> Report | None:
     """Turn what was read into a report; None when it turns out that the kernel is not to blame."""
     lines = open_.lines
     if not open_.ended and open_.aside:
-        lines = [*lines, *open_.aside][:MOST_LINES]
+        lines = [*lines, *open_.aside][: open_.room]
     lines = sorted(lines, key=itemgetter(0))
     groups = open_.groups
     below = [line for line in lines if line[0] > open_.at.number]
-    stack = frames.first_stack(map(itemgetter(3), below))
+    stack, certain = frames.read_stack(map(itemgetter(3), below))
     if (open_.header.needs_stack or open_.unstamped) and not _is_backed(open_, stack):
         return None
-    missing = _missing_of_stack(open_, stack, below)
+    missing = "" if certain else _missing_of_stack(open_, stack, below)
     if open_.kind is Kind.LOCKDEP and missing:
         stack = ()  # what looks like one is how some lock was taken earlier
-    # lockdep says itself where the lock is taken; that may be in a helper, and callers are to blame
-    named = groups.get("frame") or groups.get("at")
+    # lockdep says itself where the lock is taken; who freed a lock that was held is in the stack
+    named = groups.get("frame") or (None if stack and "freed" in groups.get("what", "") else groups.get("at"))
     frame = frames.guilty(stack, named) if open_.kind is not Kind.OOM else None
     cpu, task, taint = _who(groups, below)
-    why = _why_corrupted(open_, missing)
+    why = _why_corrupted(open_, stack, missing)
     title = _title(open_.header, tuple(groups.items()), frame)
     return Report(
         kind=open_.kind,
@@ -246,7 +259,7 @@ _LEAST_BACKING: Final = 3
 def _is_backed(open_: OpenReport, stack: tuple[frames.Frame, ...]) -> bool:
     if open_.unstamped:
         return len(stack) >= _LEAST_BACKING
-    return bool(stack) or len(open_.seen) > 1
+    return bool(stack) or len(open_.seen) > 1 or "twice" in open_.groups
 
 
 _CPU_LINE: Final = re.compile(
@@ -274,31 +287,28 @@ def _who(groups: dict[str, str], below: list[Kept]) -> tuple[int | None, str | N
     return int(cpu) if cpu is not None else None, task, taint
 
 
-_OTHERS_WITH_STACK: Final = ("FAULT_INJECTION: ", "FAULT_FLAG_ALLOW_RETRY missing")
-_INJECTED: Final = re.compile(r"should_fail(?:slab|_\w+)?(?:\.|$)")
+def _is_above_trace(line: Kept) -> bool:
+    return line[3] is None or line[3].part is not Part.TRACE
 
 
 def _missing_of_stack(open_: OpenReport, stack: tuple[frames.Frame, ...], below: list[Kept]) -> str:
     """What a stack that is due lacks, in words; a place alone is no stack."""
     if not stack:
         return "it has no stack"
-    parts = [line[3] for line in below if line[3] is not None]
-    listed = [found for found in parts if found.part in (Part.FRAME, Part.ARM_FRAME)]
-    traced = any(found.part is Part.TRACE for found in parts)
-    if open_.kind is Kind.LOCKDEP and not traced:
+    if not open_.traced and open_.kind is Kind.LOCKDEP:
         return "it ends before its stack"
-    if not listed and not (traced and any(line[2].endswith("</TASK>") for line in below)):
-        return "it ends before its stack"
-    if all(found.doubtful for found in listed) and not any(found.part is Part.PLACE for found in parts):
+    seen = {found.part for *_, found in below if found is not None and not found.doubtful}
+    early = [found.function for *_, found in takewhile(_is_above_trace, below) if found is not None]
+    open_.mixed |= open_.traced and any(name.startswith("should_fail") for name in early)
+    if not seen & _LISTED and not any(found is not None and found.doubtful for *_, found in below):
+        if not (open_.traced and any(line[2].endswith("</TASK>") for line in below)):
+            return "it ends before its stack"
+    elif not seen & _LISTED and Part.PLACE not in seen:
         return "its stack is a guess"
-    traces = [line[0] for line in below if line[3] is not None and line[3].part is Part.TRACE]
-    notes = [line[0] for line in below if line[2].startswith(_OTHERS_WITH_STACK)]
-    if any(_INJECTED.match(one.function) for one in stack) or (traces and notes and notes[0] < traces[0]):
-        return "another stack, which is no report's, is mixed into it"
     return ""
 
 
-def _why_corrupted(open_: OpenReport, missing: str) -> str:
+def _why_corrupted(open_: OpenReport, stack: tuple[frames.Frame, ...], missing: str) -> str:
     """A stack is due where a report has an end of its own; a header must be whole."""
     header = open_.header
     if open_.dropped:
@@ -311,6 +321,8 @@ def _why_corrupted(open_: OpenReport, missing: str) -> str:
         return "its first line was cut short"
     if open_.kind is Kind.PANIC and follows.NAMELESS.match(open_.groups.get("what", "")):
         return "the panic says that something else happened before, which the log does not show"
-    if header.end is not None and not open_.kind.is_fact:
-        return missing
-    return ""
+    if header.end is None or open_.kind.is_fact:
+        return ""
+    if not missing and (open_.mixed or any("should_fail" in one.function for one in stack)):
+        return "another stack, which is no report's, is mixed into it"
+    return missing
