@@ -154,7 +154,8 @@ _INDENTED: Final = re.compile(
 _FLUSH: Final = re.compile(
     f"(?P<place>{_PLACE})|(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<arm_frame>{_ARM_FRAME})|{_COMMON}"
 )
-_SHORT: Final = 160
+SHORT: Final = 160
+"""Lines below this length are remembered."""
 _INLINED: Final = " [inline]"
 _OF: Final = {str(part): part for part in Part}
 _PLAIN: Final = {part: Found(part) for part in Part}
@@ -165,7 +166,7 @@ def look(text: str) -> Found | None:
 
     A log full of reports says the same lines again and again, so short ones are remembered.
     """
-    return _remembered(text) if len(text) < _SHORT else _look(text)
+    return remembered(text) if len(text) < SHORT else _look(text)
 
 
 def _look(text: str) -> Found | None:
@@ -187,4 +188,4 @@ def _look(text: str) -> Found | None:
     return _PLAIN[part]
 
 
-_remembered: Final = lru_cache(maxsize=8192)(_look)
+remembered: Final = lru_cache(maxsize=8192)(_look)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from harness.judge import follows
-from harness.judge.body import Part, look
+from harness.judge.body import SHORT, Part, look, remembered
 from harness.judge.kinds import Header, Kind
 from harness.judge.lines import (
     HOST_BEHIND,
@@ -182,7 +182,7 @@ class ConsoleParser:
             open_ = open_reports.get(context)
             if open_ is not None:
                 body = shown[before.end() :]
-                found = look(body)
+                found = remembered(body) if len(body) < SHORT else look(body)
                 if (
                     found is not None
                     and open_.detailed

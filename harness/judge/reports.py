@@ -24,6 +24,9 @@ MOST_DUMPED: Final = 32
 """Of these, lines that only show memory."""
 _OTHERS_WITH_STACK: Final = ("FAULT_INJECTION: ", "FAULT_FLAG_ALLOW_RETRY missing")
 """What shows a stack and is no report."""
+_INJECTING: Final = frozenset(
+    ("should_fail", "should_fail_ex", "should_failslab", "should_fail_alloc_page", "should_fail_usercopy")
+)
 _LISTED: Final = frozenset({Part.FRAME, Part.ARM_FRAME})
 MOST_CHARACTERS: Final = 100_000
 """Characters kept of one report, however long its lines are."""
@@ -299,7 +302,7 @@ def _missing_of_stack(open_: OpenReport, stack: tuple[frames.Frame, ...], below:
         return "it ends before its stack"
     seen = {found.part for *_, found in below if found is not None and not found.doubtful}
     early = [found.function for *_, found in takewhile(_is_above_trace, below) if found is not None]
-    open_.mixed |= open_.traced and any(name.startswith("should_fail") for name in early)
+    open_.mixed |= open_.traced and not _INJECTING.isdisjoint(early)
     if not seen & _LISTED and not any(found is not None and found.doubtful for *_, found in below):
         if not (open_.traced and any(line[2].endswith("</TASK>") for line in below)):
             return "it ends before its stack"
@@ -323,6 +326,6 @@ def _why_corrupted(open_: OpenReport, stack: tuple[frames.Frame, ...], missing: 
         return "the panic says that something else happened before, which the log does not show"
     if header.end is None or open_.kind.is_fact:
         return ""
-    if not missing and (open_.mixed or any("should_fail" in one.function for one in stack)):
+    if not missing and (open_.mixed or not _INJECTING.isdisjoint(map(itemgetter(0), stack))):
         return "another stack, which is no report's, is mixed into it"
     return missing
