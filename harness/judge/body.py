@@ -47,7 +47,7 @@ class Found(NamedTuple):
 _NAME: Final = r"[A-Za-z_.$][\w.$]*+"
 _OFFSET: Final = r"0x[0-9a-f]+/0x[0-9a-f]+"
 _ADDRESSES: Final = r"(?:\(?\[<[^>]{0,24}>\] ?\)?|\[[0-9a-f]{8,16}\]:? ?(?:\[[0-9a-f]{8,16}\] ?)?)?"
-_SOURCE: Final = r" \(?[\w./+-]+\.(?:c|h|rs|S|cc):\d+"
+_SOURCE: Final = r" \(?(?:[\w./+-]+\.(?:c|h|rs|S|cc):[\d?]|\?\?:\?)"
 
 _FRAME: Final = (
     r"(?:kmemleak:)?\s*(?:\|- )?(?:<[A-Z#0-9]+> +)?(?:Call Trace: *)?" + _ADDRESSES + r"\s*(?P<doubt>\? )?"
@@ -149,7 +149,7 @@ _OTHER: Final = "|".join(
 _COMMON: Final = f"(?P<trace>{_TRACE})|(?P<cpu>{_CPU})|(?P<dump>{DUMP})|(?P<other>{_OTHER})"
 # Indented lines are mostly frames, the others mostly not: which pattern comes first is a matter of speed.
 _INDENTED: Final = re.compile(
-    f"(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<place>{_PLACE})|(?P<arm_frame>{_ARM_FRAME})|{_COMMON}"
+    f"(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<place> *{_PLACE})|(?P<arm_frame>{_ARM_FRAME})|{_COMMON}"
 )
 _FLUSH: Final = re.compile(
     f"(?P<place>{_PLACE})|(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<arm_frame>{_ARM_FRAME})|{_COMMON}"

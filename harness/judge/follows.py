@@ -18,11 +18,12 @@ def _follow(
     after_end: bool = False,
     same: str = "",
     once: bool = False,
+    at_once: bool = False,
     upgrade: bool = False,
 ) -> Follow:
     kinds = frozenset(Kind) if within == "*" else frozenset(Kind(name) for name in within.split())
     compiled = re.compile(pattern) if pattern else None
-    return Follow(kinds, kind, compiled, after_end, same, once, upgrade)
+    return Follow(kinds, kind, compiled, after_end, same, once, at_once, upgrade)
 
 
 _FAULTS: Final = "null-deref page-fault general-protection double-fault stack-overflow cfi oops"
@@ -66,6 +67,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("reference-leak", Kind.REFERENCE_LEAK, same="cache", after_end=True),
     # a stall is told by every CPU that waits, and by the watchdog under it
     _follow(_STALLS, Kind.RCU_STALL, r"kthread|self-detected", same="what"),
+    _follow("workqueue-lockup", Kind.WORKQUEUE_LOCKUP, after_end=True, at_once=True),
     # the unwinder's own doubts, and what lockdep thinks of the way a report takes
     _follow("*", Kind.WARNING, r"WARNING: (?:kernel stack|can't )"),
 )

@@ -85,11 +85,12 @@ def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
         if part in _FRAMES:
             assert found is not None
             in_registers = False
-            frames = (guesses if found.doubtful else stack) if in_trace else bare
+            frames = guesses if found.doubtful else stack if in_trace else bare
             if len(frames) < MOST_FRAMES and not bare_done and not found.inlined:
                 frames.append(Frame(found.function, found.offset, found.module))
         elif part is Part.TRACE and not in_trace:
             in_trace, bare_done = True, False
+            guesses.clear()
         elif part is Part.PLACE and place is None and not stack:
             assert found is not None
             if not found.inlined:
@@ -106,7 +107,7 @@ def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
         elif bare and not in_trace:
             bare_done = True
     certain = bool(stack) and not bare
-    found_stack = stack or guesses or bare
+    found_stack = stack or (guesses or bare if in_trace else bare or guesses)
     if place is not None:
         same = bool(found_stack) and found_stack[0].function == place.function
         found_stack = [place, *found_stack[same and found_stack[0].offset in ("", place.offset) :]]

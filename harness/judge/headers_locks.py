@@ -63,7 +63,7 @@ LOCKS: Final[tuple[Header, ...]] = (
     header(
         Kind.ATOMIC_SLEEP,
         "sleeping function called",
-        r"BUG: sleeping function called from invalid context at " + WHERE,
+        rf"BUG: sleeping function called from invalid context(?: at(?: {WHERE})?)?",
         "BUG: sleeping function called from invalid context",
         details=r"in_atomic\(\): .*\bpid: (?P<pid>\d+), name: (?P<comm>.+)",
     ),

@@ -55,6 +55,7 @@ print_bad_pte print_bad_page_map object_err slab_err slab_bug __slab_err __slab_
 check_object check_slab check_bytes_and_report check_slab_allocation check_page_allocation check_slab_free
 free_consistency_checks alloc_consistency_checks free_debug_processing alloc_debug_processing
 free_to_partial_list print_trailer print_section on_freelist list_slab_objects __kmem_cache_shutdown
+shutdown_cache __get_vm_area_node arch_local_irq_*
 free_partial slab_fix init_object slab_free_freelist_hook slab_post_alloc_hook memcg_slab_post_alloc_hook
 validate_slab* cache_free_debugcheck verify_redzone_free cache_alloc_debugcheck_after check_poison_obj
 __slab_error kfree kfree_const kvfree kvfree_call_rcu kfree_sensitive kzfree kmem_cache_free
@@ -111,7 +112,8 @@ drain_workqueue destroy_workqueue
 
 _TIMERS: Final = """
 watchdog_timer_fn watchdog_overflow_callback watchdog_hardlockup_* watchdog_check_* is_softlockup*
-print_modules __hrtimer_* hrtimer_interrupt hrtimer_run_queues __run_hrtimer __sysvec_* sysvec_*
+print_modules __hrtimer_* hrtimer_interrupt hrtimer_cancel
+hrtimer_try_to_cancel lock_hrtimer_base* hrtimer_run_queues __run_hrtimer __sysvec_* sysvec_*
 asm_sysvec_* smp_apic_timer_interrupt apic_timer_interrupt local_apic_timer_interrupt rcu_check_callbacks
 rcu_sched_clock_irq rcu_pending rcu_core* rcu_do_batch* rcu_gp_* rcu_exp_* rcu_note_* print_cpu_stall*
 print_other_cpu_stall* check_cpu_stall* rcu_process_callbacks rcu_is_watching irq_work_* __irq_work*

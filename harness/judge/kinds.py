@@ -110,5 +110,7 @@ class Follow:
     """A group that both must have with the same value."""
     once: bool = False
     """Only the first of this kind."""
+    at_once: bool = False
+    """Only when nothing but headers was said since the report began."""
     upgrade: bool = False
     """The header says better what the report is about."""

@@ -62,6 +62,7 @@ def find_follow(open_: OpenReport, header: Header, groups: dict[str, str], line:
             and open_.kind in follow.within
             and (follow.after_end or not open_.ended)
             and not (follow.once and _had(open_, header))
+            and not (follow.at_once and (open_.aside or open_.lines[-1][3] is not None))
             and (not follow.same or open_.groups.get(follow.same) == groups.get(follow.same))
             and (follow.pattern is None or follow.pattern.search(line.text))
         ):
