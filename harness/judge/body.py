@@ -50,7 +50,9 @@ _ADDRESSES: Final = r"(?:\(?\[<[^>]{0,24}>\] ?\)?|\[[0-9a-f]{8,16}\]:? ?(?:\[[0-
 _SOURCE: Final = r" \(?(?:[\w./+-]+\.(?:c|h|rs|S|cc):[\d?]|\?\?:\?)"
 
 _FRAME: Final = (
-    r"(?:kmemleak:)?\s*(?:\|- )?(?:<[A-Z#0-9]+> +)?(?:Call Trace: *)?" + _ADDRESSES + r"\s*(?P<doubt>\? )?"
+    r"(?:kmemleak:)?\s*(?:\|- )?(?:<{1,2}[A-Z#0-9]+>{1,2} +){0,2}(?:Call Trace: *)?"
+    + _ADDRESSES
+    + r"\s*(?P<doubt>\? )?"
     rf"(?P<f_name>{_NAME})(?:\+(?P<f_offset>{_OFFSET})"
     rf"|(?={_SOURCE}))(?: \[(?P<f_module>[\w-]+)(?: [^\]]*)?\])?"
     r"(?=$|[ )])(?! from \[?)"
@@ -72,7 +74,10 @@ _TRACE: Final = (
     r"(?:.* )?Call [Tt]race:|Call Trace\b|Backtrace: ?$|Backtrace:|  ?backtrace \(crc|kmemleak:   backtrace"
     r"|  backtrace:|stack backtrace:|Trace:$"
 )
-_WITHIN: Final = r" *</?[A-Z][A-Z_#0-9]*>(?: |$)|-+ interrupt:|Exception stack\(| +r\d+: ?[0-9a-f]{8}"
+_WITHIN: Final = (
+    r"(?:\[[0-9a-f]{8,16}\] ){2}0x|    LR = "
+    r"| *</?[A-Z][A-Z_#0-9]*>(?: |$)|-+ interrupt:|Exception stack\(| +r\d+: ?[0-9a-f]{8}"
+)
 _CPU: Final = r"(?:Pid|CPU: \d+(?: UID: \d+)? PID): \d+"
 DUMP: Final = (
     r"(?:Object|Redzone|Padding|Bytes b4) +(?:[0-9a-f]{8}|\(____ptrval)|[0-9a-f]{4}: ?(?:[0-9a-f]{8}| {8})"

@@ -47,6 +47,7 @@ FOLLOWS: Final[tuple[Follow, ...]] = (
     _follow("warning", Kind.LIST_CORRUPTION, upgrade=True),
     _follow("refcount", Kind.WARNING, r"lib/refcount\.c|refcount"),
     _follow("warning", Kind.REFCOUNT, upgrade=True),
+    _follow("warning", Kind.HARD_LOCKUP, r"^Watchdog detected", at_once=True, upgrade=True),
     _follow("debug-object", Kind.WARNING, r"lib/debugobjects\.c|debug_print_object"),
     _follow("usercopy", Kind.BUG, r"mm/usercopy\.c|usercopy_abort"),
     _follow("usercopy", Kind.WARNING, r"mm/usercopy\.c|usercopy_warn"),

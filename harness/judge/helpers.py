@@ -111,6 +111,7 @@ drain_workqueue destroy_workqueue
 """
 
 _TIMERS: Final = """
+__timer_interrupt restore_check_irq_replay armada_370_xp_*
 watchdog_timer_fn watchdog_overflow_callback watchdog_hardlockup_* watchdog_check_* is_softlockup*
 print_modules __hrtimer_* hrtimer_interrupt hrtimer_cancel
 hrtimer_try_to_cancel lock_hrtimer_base* hrtimer_run_queues __run_hrtimer __sysvec_* sysvec_*

@@ -23,12 +23,15 @@ _PREFIX: Final = re.compile(
     r"(?:\[ *(?P<time>\d{1,9}\.\d{6})\])?"
     r"(?: ?\[ *(?P<caller>[TC]\d{1,10})\])?"
 )
-USUAL: Final = re.compile(r"\[ *\d{1,9}\.\d{6}\](?: ?\[ *([TC]\d{1,10})\])? ?")
+# Behind the clock of an Android kernel: its CPU and its task, as each vendor likes it.
+_VENDOR: Final = r"(?:[ .-]*\(\d+\)\[\d+:[^\]]*\]| *\[\d+: [^\]]{1,18}: *\d+\] |c\d+ +\d+ )"
+USUAL: Final = re.compile(rf"\[ *\d{{1,9}}\.\d{{6}}\](?: ?\[ *([TC]\d{{1,10}})\])? ?{_VENDOR}?")
 """The prefix of nearly every line; its group is the caller."""
 HOST_BEHIND: Final = re.compile(r"\] *[\w.-]+ kernel: ")
 """journalctl -o short-monotonic puts more behind what looks like the usual prefix."""
 NOTHING: Final = re.compile("()")
 """The prefix of every line of a log without prefixes."""
+_BEHIND: Final = re.compile(_VENDOR)
 _TIME: Final = re.compile(r"(?:<\d{1,3}>)?\[ *\d{1,9}\.\d{6}\]")
 _HOST: Final = re.compile(r"[\w.-]+ kernel: ?")
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\n\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -172,6 +175,8 @@ def _wrapped(number: int, shown: str, hot: bool) -> Line:
         text = text[1:]
     if prefix["time"] is not None and (host := _HOST.match(text)):
         text = text[host.end() :]
+    if prefix["time"] is not None and (vendor := _BEHIND.match(text)):
+        text = text[vendor.end() :]
     level = prefix["level"]
     return Line(
         number=number,

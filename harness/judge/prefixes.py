@@ -42,7 +42,7 @@ _DMESG_T: Final = re.compile(
 )
 _DMESG_ISO: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{6}(?:Z|[+-]\d\d:\d\d) ")
 _KMSG: Final = re.compile(r"(?P<level>\d{1,4}),\d+,\d+,[^;,]*(?:,caller=(?P<caller>[TC]\d+))?[^;]*;")
-_CI: Final = re.compile(rf"\[?(?:{_ISO}|{_CLOCK})\]? (?:\[[\w ./-]+\] )?(?=\S| )")
+_CI: Final = re.compile(rf"\[?(?:{_ISO}|{_CLOCK})\]? (?:\[(?! *\d+\.\d{{6}}\])[\w ./-]+\] )?(?=\S| )")
 # Not in front of hexadecimal: so KASAN and s390 point at a line of memory or code.
 _QUOTE: Final = re.compile(r"(?:>+ )+|>+(?=[A-Z\[=-]|kernel BUG |watchdog: |rcu: |$)")
 _TORN: Final = re.compile(r"\d{1,9}\.\d{6}\](?:\[ *(?P<caller>[TC]\d{1,10})\])? ?")
