@@ -4,7 +4,7 @@
  *
  * Shows vmstat, after each CPU has added what it had counted, and zswap's counters.
  *
- * sample PORT FIFO
+ * sample PORT FIFO	(the FIFO is there already)
  *
  * Holds the results port, which only one process can have open. Copies what is
  * written to FIFO to it, line by line, and in between samples the kernel's
@@ -259,7 +259,6 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		return answer(EINVAL);
 	port = open(argv[1], O_RDWR);
-	mknod(argv[2], S_IFIFO | 0600, 0);
 	port_in.fd = port;
 	fifo.fd = open(argv[2], O_RDWR);
 	meminfo = open("/proc/meminfo", O_RDONLY);
