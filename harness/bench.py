@@ -32,6 +32,7 @@ from harness.build.store import Store
 from harness.deadline import Deadline
 from harness.drive.workbench import Workbench
 from harness.errors import InfrastructureError
+from harness.judge import speed
 from harness.progress import Progress
 from harness.report.files import write_atomically
 from harness.settings import PROJECT
@@ -47,6 +48,7 @@ SCENARIO: Final = "Z06"
 COLD: Final = 4
 COLD_SLOW: Final = 8
 """With sanitizers."""
+JUDGE_GOALS: Final = {"judge, clean log": ">= 40 MB/s", "judge, log full of reports": ">= 10 MB/s"}
 MAKE_SECONDS: Final = {"run": 45, "test": 300}
 EDITED: Final = ("rust_zpool", "buckets.rs", "Z01")
 """The module and the file that get a changed line, and an ordinary scenario of it."""
@@ -98,6 +100,10 @@ def _measure(chosen: Sequence[Target], bench: Workbench, progress: Progress, lon
         )
         yield Figure(f"{target.name}: clone to first output", clone, "s", cold[target.name], "<= 0.2 s")
     yield from _loop(chosen[0], cold[chosen[0].name], progress)
+    with progress.step("judging"):
+        judged = speed.measure()
+    for log, rate in judged.items():
+        yield Figure(log, rate, "MB/s", max(judged.values()), JUDGE_GOALS[log])
     if long:
         yield from _matrix(chosen, progress)
         for goal, seconds in MAKE_SECONDS.items():
