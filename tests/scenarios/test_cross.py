@@ -7,10 +7,11 @@ import json
 import shlex
 import time
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Final
 
 from harness.drive.guest import MODULES, Guest
-from harness.drive.memory import pages_at_hand
+from harness.drive.memory import free_pages
 from harness.drive.scenario import scenario
 from harness.judge.meminfo import parse_meminfo
 from harness.judge.witness import leaks_in_two_scans
@@ -36,6 +37,7 @@ MOST_SLAB: Final = 96 * KIB
 MOST_VMALLOC: Final = 64 * KIB
 """What vmalloc may have grown by: stacks of processes. The text of a module takes more."""
 SAMPLES: Final = 5
+"""Of an odd number."""
 FEW_ROUNDS: Final = 3
 KMEMLEAK: Final = "/sys/kernel/debug/kmemleak"
 SETTLE_SECONDS: Final = 10.0
@@ -98,13 +100,19 @@ class Use:
         info = parse_meminfo(pages)
         page_size = guest.target.arch.page_size
         objects, slabs = slab_bytes(slabinfo, page_size)
-        accounted = ("MemFree", "PageTables", "KernelStack", "AnonPages", "Cached", "Buffers")
-        known = sum(info[name] for name in accounted) + slabs + pages_at_hand(pages) * page_size
+        accounted = ("PageTables", "KernelStack", "AnonPages", "Cached", "Buffers")
+        known = sum(info[name] for name in accounted) + slabs + free_pages(pages) * page_size
         return cls(info["MemTotal"] - known, objects, info["VmallocUsed"])
 
-    def least(self, other: Use) -> Use:
-        """The lesser of each: what is in use for a moment is not what stays."""
-        return Use(min(self.pages, other.pages), min(self.slab, other.slab), min(self.vmalloc, other.vmalloc))
+    @classmethod
+    def settled(cls, guest: Guest) -> Use:
+        """The medians of a few: what is in use, or on its way, for a moment is not what stays."""
+        uses = [cls.of(guest) for _ in range(SAMPLES)]
+        return cls(
+            median_low(use.pages for use in uses),
+            median_low(use.slab for use in uses),
+            median_low(use.vmalloc for use in uses),
+        )
 
     def grown(self, before: Use) -> list[str]:
         """What grew by more than it may."""
@@ -126,18 +134,14 @@ class Use:
 def test_x02_load_and_unload(guest: Guest) -> None:
     quicken(guest)
     run_rounds(guest, WARM_UP)
-    before = Use.of(guest)
-    for _ in range(SAMPLES - 1):
-        before = before.least(Use.of(guest))
+    before = Use.settled(guest)
     run_rounds(guest, ROUNDS)
     all_gone(guest)
 
     # What is freed after a grace period, or in a process that just ended, takes a moment.
     until = time.monotonic() + SETTLE_SECONDS
-    now = Use.of(guest)
-    while (grown := now.grown(before)) and time.monotonic() < until:
+    while (grown := Use.settled(guest).grown(before)) and time.monotonic() < until:
         time.sleep(0.1)
-        now = now.least(Use.of(guest))
     assert not grown, f"{ROUNDS} rounds made grow: {', '.join(grown)}"
 
 

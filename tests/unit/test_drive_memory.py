@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How much is free: what /proc/zoneinfo says of the pages that CPUs keep at hand."""
+"""How much is free: what /proc/zoneinfo says of the zones' pages and of those that CPUs keep at hand."""
 
 from __future__ import annotations
 
-from harness.drive.memory import pages_at_hand
+from harness.drive.memory import free_pages
 
 ZONEINFO = """\
 Node 0, zone    DMA32
@@ -35,9 +35,9 @@ Node 0, zone  Movable
 """
 
 
-def test_adds_the_counts_of_all_zones_and_cpus() -> None:
-    assert pages_at_hand(ZONEINFO) == 1201 + 42 + 7
+def test_adds_all_zones_and_cpus() -> None:
+    assert free_pages(ZONEINFO) == 55072 + 0 + 1201 + 42 + 7
 
 
-def test_without_pagesets_there_are_none() -> None:
-    assert pages_at_hand("Node 0, zone      DMA\n  pages free     3840\n") == 0
+def test_a_zone_without_pagesets() -> None:
+    assert free_pages("Node 0, zone      DMA\n  pages free     3840\n") == 3840
