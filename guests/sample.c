@@ -19,10 +19,11 @@
  *   @end
  *
  * Each @every is also answered with what the kernel says of itself besides its
- * console: /proc/sys/kernel/tainted, how many messages it had logged since the
- * first @every, and how many of those were overwritten before they were read.
+ * console: /proc/sys/kernel/tainted, as it was when this program started and as
+ * it is now, how many messages it has logged since then, and how many of those
+ * were overwritten before they were read.
  *
- *   @json {"witness":{"tainted":N,"messages":N,"lost":N}}
+ *   @json {"witness":{"was":N,"tainted":N,"messages":N,"lost":N}}
  */
 
 #include <asm/mman.h>
@@ -42,6 +43,7 @@ static struct source {
 } fifo, port_in;
 static int meminfo, vmstat, zswap = -1, tainted, kmsg;
 static unsigned long messages, lost, next_message;
+static char was[24];
 static int port, interval_ms, urandom;
 
 static __u64 now_ns(void)
@@ -141,19 +143,29 @@ static void follow_messages(void)
 	}
 }
 
-static void testify(void)
+/* Puts what the file has, a number and the end of its line, into value. */
+static int read_taint(char *value, size_t size)
 {
-	char text[128], value[24];
 	ssize_t got;
 
 	lseek(tainted, 0, SEEK_SET);
-	got = read(tainted, value, sizeof(value) - 1);
+	got = read(tainted, value, size);
 	if (got < 1)
-		return;
+		return -1;
 	value[got - 1] = '\0';
+	return 0;
+}
+
+static void testify(void)
+{
+	char text[128], now[sizeof(was)];
+
+	if (read_taint(now, sizeof(now)))
+		return;
 	follow_messages();
-	snprintf(text, sizeof(text), "@json {\"witness\":{\"tainted\":%s,\"messages\":%lu,\"lost\":%lu}}\n",
-		 value, messages, lost);
+	snprintf(text, sizeof(text),
+		 "@json {\"witness\":{\"was\":%s,\"tainted\":%s,\"messages\":%lu,\"lost\":%lu}}\n",
+		 was, now, messages, lost);
 	write_all(text, strlen(text));
 }
 
@@ -205,10 +217,6 @@ static void take_line(char *line, size_t len)
 	if (!strncmp(line, "@seed ", 6)) {
 		reseed(line + 6, len - 6);
 	} else if (!strncmp(line, "@every ", 7)) {
-		if (!interval_ms) {
-			follow_messages();
-			messages = lost = 0;
-		}
 		interval_ms = atoi(line + 7);
 		testify();
 		/* One at the beginning and one at the end, however short the time between. */
@@ -273,8 +281,14 @@ int main(int argc, char **argv)
 
 	pfds[0] = (struct pollfd){ .fd = port, .events = POLLIN };
 	pfds[1] = (struct pollfd){ .fd = fifo.fd, .events = POLLIN };
-	/* The boot's, so that a clone has only its own to read. */
+	/*
+	 * What the boot left. Asked for now: the first command does not wait for this
+	 * program, and may already do what has to be noticed.
+	 */
+	if (read_taint(was, sizeof(was)))
+		return answer(EIO);
 	follow_messages();
+	messages = 0;
 	next = now_ns();
 	for (;;) {
 		__u64 now = now_ns();

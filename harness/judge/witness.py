@@ -79,11 +79,11 @@ def silence_doubts(objects: Iterable[Mapping[str, Any]], reports: Iterable[Repor
     """
     said = [one["witness"] for one in objects if isinstance(one.get("witness"), dict)]
     if len(said) < 2:
-        return ["the guest did not say at both ends what its kernel thinks of itself"]
-    first, last = said[0], said[-1]
+        return ["the guest did not say at the end what its kernel thinks of itself"]
+    last = said[-1]
     doubts = []
     if all(report.kind.is_fact for report in reports):
-        added = taint_delta(first["tainted"], last["tainted"])
+        added = taint_delta(last["was"], last["tainted"])
         doubts += [f"{taint}, and the console shows no report" for taint in added]
     if last["lost"]:
         doubts.append(f"{last['lost']} of {last['messages']} kernel messages were overwritten unread")
