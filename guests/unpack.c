@@ -67,14 +67,16 @@ static int copy(const char *name, int mode, size_t size)
 	int err = fd < 0 ? errno : 0;
 
 	while (!err && size) {
+		ssize_t put;
 		size_t len;
 
 		err = more();
 		if (err)
 			break;
 		len = size < have - at ? size : have - at;
-		if (write(fd, buf + at, len) != (ssize_t)len)
-			err = errno ? errno : ENOSPC;
+		put = write(fd, buf + at, len);
+		if (put != (ssize_t)len)
+			err = put < 0 ? errno : ENOSPC;
 		size -= len;
 		at += (len + BLOCK - 1) / BLOCK * BLOCK;
 	}
