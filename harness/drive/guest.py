@@ -34,7 +34,6 @@ SAMPLE_MS: Final = 95
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
 MODULES: Final = "/modules"
 VMSTAT: Final = "cat /proc/sys/vm/stat_refresh /proc/vmstat"
-ZSWAP: Final = "cd /sys/kernel/debug/zswap && grep . * | tr : ' '"
 
 
 class Guest:
@@ -127,10 +126,6 @@ class Guest:
     def vmstat(self) -> Mapping[str, int]:
         """``/proc/vmstat``, in the units of its names, after each CPU has added what it had counted."""
         return parse_vmstat(self.run(VMSTAT).text)
-
-    def zswap(self) -> Mapping[str, int]:
-        """zswap's counters in debugfs: pages, but ``pool_total_size`` in bytes."""
-        return parse_vmstat(self.run(ZSWAP).text)
 
     # Modules
 

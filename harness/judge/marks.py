@@ -9,7 +9,7 @@ them means that the kernel was silent.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -32,7 +32,6 @@ class Mark:
 
 
 _MARK: Final = re.compile(r"harness: (begin|end) (\S+)\s*$")
-_RECORD: Final = re.compile(r"(\d+),(\d+),(\d+),")
 
 
 def mark_text(edge: Edge, scenario: str) -> str:
@@ -64,21 +63,3 @@ def console_doubts(marks: Sequence[Mark], dropped: int, scenario: str) -> list[s
     """Reasons not to take this console's silence for the kernel's; ``dropped`` is the parser's count."""
     lost = [f"the console lost {dropped} kernel messages"] if dropped else []
     return [*missing_marks(marks, scenario), *lost]
-
-
-def kmsg_gaps(records: Iterable[str]) -> list[str]:
-    """Holes in the sequence numbers of records read from /dev/kmsg (``prio,seq,usec,flags;text``).
-
-    The ring buffer overwrites what nobody read in time (Documentation/ABI/testing/dev-kmsg).
-    """
-    problems = []
-    last: int | None = None
-    for record in records:
-        match = _RECORD.match(record)
-        if match is None:
-            continue  # a continuation line of the record before: "KEY=value"
-        number = int(match[2])
-        if last is not None and number != last + 1:
-            problems.append(f"kernel messages {last + 1} to {number - 1} are missing")
-        last = number
-    return problems

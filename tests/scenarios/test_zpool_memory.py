@@ -14,6 +14,7 @@ from harness.drive.guest import Guest
 from harness.drive.scenario import scenario
 from harness.drive.zpool import MODULE, PATCH, REVIEW, op, refused, wait_for
 from harness.judge.kinds import Kind
+from harness.judge.witness import kmemleak
 from harness.targets import Detector
 
 SMALL, LARGE = 64, 4096
@@ -182,8 +183,8 @@ def unreferenced(guest: Guest) -> int:
     def scan() -> bool:
         nonlocal found
         guest.run(f"echo scan > {KMEMLEAK}", seconds=60)
-        leaks = guest.read(KMEMLEAK).split("unreferenced object")
-        found = sum(1 for leak in leaks if ALLOCATES in leak)
+        leaks = kmemleak(guest.read(KMEMLEAK))
+        found = sum(1 for leak in leaks if any(ALLOCATES in frame for frame in leak.stack))
         return found >= SEEN_LEAKED
 
     # Two scans, of which the first lets it know the content, and none of what is younger than five seconds

@@ -10,7 +10,7 @@ from harness.errors import DeadlineExpired, GuestLost, InfrastructureError, Kern
 from harness.judge.dmesg import Report, parse
 from harness.judge.expect import Expectations, Fate
 from harness.judge.kinds import Kind
-from harness.judge.marks import Edge, console_doubts, kmsg_gaps, mark_text, missing_marks, parse_mark
+from harness.judge.marks import Edge, console_doubts, mark_text, missing_marks, parse_mark
 from harness.judge.verdict import Verdict, exit_code, settle
 
 PREFIX = "[    1.000000][   T77] "
@@ -209,12 +209,6 @@ def test_missing_marks() -> None:
         "the console shows the end mark of Z06 before its begin mark"
     ]
     assert console_doubts([begin, end], 4, "Z06") == ["the console lost 4 kernel messages"]
-
-
-def test_gaps_in_kmsg() -> None:
-    records = ["6,10,100,-;a", " SUBSYSTEM=x", "6,11,101,-;b", "6,14,102,-;c"]
-    assert kmsg_gaps(records) == ["kernel messages 12 to 13 are missing"]
-    assert kmsg_gaps(records[:3]) == []
 
 
 def test_a_report_counts_for_the_first_expectation_with_room() -> None:
