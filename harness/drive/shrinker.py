@@ -97,6 +97,9 @@ def squeeze(guest: Guest, name: str, ballast: int) -> dict[str, Any]:
     """
     free = usable_pages(guest.read("/proc/zoneinfo"))
     guest.prove(free > 0, "the guest's zones can be read")
+    # For a while, memory that falls to pieces raises the watermarks by as much as all the objects are, and
+    # the OOM killer comes although they were freed.
+    guest.write("/proc/sys/vm/watermark_boost_factor", "0")
     op(guest, f"hoard {max(0, free - ballast)}")
     load = guest.pages(name)
     # If it comes to that, a failure is a process killed and not a guest that panics for want of one.
