@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Content for folios that a reader can check without having been told more than a seed.
+//! Content for pages and folios that a reader can check without having been told more than a seed.
 
-use crate::folio::UniqueFolio;
 use kernel::prelude::*;
 
-/// What the bytes of a folio should be.
+/// What the bytes should be.
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
     Zeroes,
-    /// Depends on the seed and on the offset into the folio. Never zero.
+    /// Depends on the seed and on the offset into the page or folio. Never zero.
     Seed(u32),
 }
 
 impl Content {
+    /// A seed as a decimal number, or `zero`.
+    pub(crate) fn parse(word: &str) -> Result<Self> {
+        Ok(match word {
+            "zero" => Self::Zeroes,
+            seed => Self::Seed(seed.parse().map_err(|_| EINVAL)?),
+        })
+    }
+
     /// The byte at `offset`. The host computes the same; 32-bit arithmetic only.
     fn byte(self, offset: usize) -> u8 {
         match self {
@@ -43,33 +50,5 @@ impl Content {
             .zip(expected)
             .filter(|(a, b)| **a != *b)
             .count()
-    }
-
-    /// Walks over `len` bytes of `folio` as a user of mappings does: maps from an offset, takes
-    /// what is shown, goes on behind it. Returns how many bytes differ, and how many mappings it took.
-    ///
-    /// `EINVAL` when `offset + len` is past the end.
-    pub(crate) fn check(
-        self,
-        folio: &UniqueFolio,
-        offset: usize,
-        len: usize,
-    ) -> Result<(usize, usize)> {
-        let end = offset.checked_add(len).ok_or(EINVAL)?;
-        if end > folio.size() {
-            return Err(EINVAL);
-        }
-
-        let (mut at, mut differing, mut mappings) = (offset, 0, 0);
-        while at < end {
-            let (seen, wrong) = folio.with_mapped(at, |bytes| {
-                let seen = &bytes[..bytes.len().min(end - at)];
-                (seen.len(), self.differing(at, seen))
-            })?;
-            at += seen;
-            differing += wrong;
-            mappings += 1;
-        }
-        Ok((differing, mappings))
     }
 }

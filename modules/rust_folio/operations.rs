@@ -3,6 +3,7 @@
 //! The operations; `rust_folio_main.rs` lists them.
 
 use crate::{
+    choice::Choice,
     content::Content,
     folio::{FolioInfo, Gfp, UniqueFolio},
     helpers::CALLS,
@@ -38,8 +39,7 @@ extern "C" {
 pub(crate) struct State {
     #[pin]
     folios: Mutex<Slots>,
-    #[pin]
-    variant: Mutex<Variant>,
+    variant: Choice<Variant>,
     bytes_written: Atomic<usize>,
     frees: Atomic<usize>,
 }
@@ -48,7 +48,7 @@ impl State {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             folios <- new_mutex!(Slots::new()),
-            variant <- new_mutex!(Variant::None),
+            variant: Choice::new(&VARIANTS),
             bytes_written: Atomic::new(0),
             frees: Atomic::new(0),
         })
@@ -83,30 +83,19 @@ impl Operations for State {
             }
             "unmap_stray" => self.with_folios(|folios| kmap_operations::unmap_stray(folios, args)),
             "counters" => self.counters(out),
-            "variant" => self.set_variant(args, out),
+            "variant" => self.variant.choose(args, out),
             _ => Err(ENOENT),
         }
     }
 }
 
 impl State {
-    fn variant(&self) -> Variant {
-        *self.variant.lock()
-    }
-
-    fn set_variant(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-        let variant = Variant::named(args.word()?)?;
-        *self.variant.lock() = variant;
-        out.str("variant", variant.name());
-        Ok(())
-    }
-
     fn with_folios(&self, f: impl FnOnce(&mut Slots) -> Result) -> Result {
         f(&mut self.folios.lock())
     }
 
     fn play(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-        let variant = self.variant();
+        let variant = *self.variant.get();
         self.with_folios(|folios| kmap_operations::play_with(folios, variant, args, out))
     }
 
@@ -119,13 +108,8 @@ impl State {
             .bool("kmap_debug", cfg!(CONFIG_DEBUG_KMAP_LOCAL))
             .bool("force_map", cfg!(CONFIG_DEBUG_KMAP_LOCAL_FORCE_MAP))
             // SAFETY: Only gives a constant.
-            .u64("kmap_most", unsafe { shim_kmap_most() }.into())
-            .str("variant", self.variant().name())
-            .object("variants", |known| {
-                for (name, _) in VARIANTS {
-                    known.bool(name, true);
-                }
-            });
+            .u64("kmap_most", unsafe { shim_kmap_most() }.into());
+        self.variant.describe(out);
         Ok(())
     }
 
@@ -136,7 +120,7 @@ impl State {
             Some("highmem") => Gfp::KERNEL_HIGHMEM,
             Some(_) => return Err(EINVAL),
         };
-        let folio = self.variant().new_folio(order, gfp)?;
+        let folio = self.variant.get().new_folio(order, gfp)?;
         describe(&folio, out);
         out.usize("slot", self.folios.lock().put(folio)?);
         Ok(())
@@ -163,7 +147,7 @@ impl State {
             Ok::<_, Error>(Place::of(folio, offset, &bytes))
         })?;
         // What the abstraction really mapped, unless a variant is to say otherwise.
-        let len = self.variant().map_len(folio, offset, place.len);
+        let len = self.variant.get().map_len(folio, offset, place.len);
         out.usize("offset", offset)
             .usize("size", folio.size())
             .usize("len", len)
@@ -208,11 +192,8 @@ impl State {
         let folios = self.folios.lock();
         let folio = folios.get(args.usize()?)?;
         let (offset, len) = (args.usize()?, args.usize()?);
-        let content = match args.word()? {
-            "zero" => Content::Zeroes,
-            seed => Content::Seed(seed.parse().map_err(|_| EINVAL)?),
-        };
-        let (differing, mappings) = content.check(folio, offset, len)?;
+        let content = Content::parse(args.word()?)?;
+        let (differing, mappings) = compare(folio, content, offset, len)?;
         out.usize("checked", len)
             .usize("differing", differing)
             .usize("mappings", mappings);
@@ -337,6 +318,34 @@ fn copy_with_closures(
     from.with_mapped(offset, |source| {
         to.with_mapped_mut(offset, |target| (copy_common(source, target), kmap_depth()))
     })?
+}
+
+/// Walks over `len` bytes of `folio` as a user of mappings does: maps from an offset, takes what is
+/// shown, goes on behind it. Returns how many bytes are not `content`, and how many mappings it took.
+///
+/// `EINVAL` when `offset + len` is past the end.
+fn compare(
+    folio: &UniqueFolio,
+    content: Content,
+    offset: usize,
+    len: usize,
+) -> Result<(usize, usize)> {
+    let end = offset.checked_add(len).ok_or(EINVAL)?;
+    if end > folio.size() {
+        return Err(EINVAL);
+    }
+
+    let (mut at, mut differing, mut mappings) = (offset, 0, 0);
+    while at < end {
+        let (seen, wrong) = folio.with_mapped(at, |bytes| {
+            let seen = &bytes[..bytes.len().min(end - at)];
+            (seen.len(), content.differing(at, seen))
+        })?;
+        at += seen;
+        differing += wrong;
+        mappings += 1;
+    }
+    Ok((differing, mappings))
 }
 
 /// Copies as much as there is in both, and returns how much that is.

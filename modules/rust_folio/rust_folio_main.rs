@@ -32,6 +32,9 @@
 
 use kernel::{prelude::*, sync::Arc};
 
+#[path = "../common/choice.rs"]
+mod choice;
+#[path = "../common/content.rs"]
 mod content;
 // Public as in the kernel crate, where these would be.
 #[allow(unreachable_pub)]

@@ -28,7 +28,7 @@ pub(crate) enum Variant {
     Forget,
 }
 
-/// All of them, under the names that the operation knows them by.
+/// All of them, under the names that the operation knows them by. The first is the right one.
 pub(crate) const VARIANTS: [(&str, Variant); 6] = [
     ("none", Variant::None),
     ("v2_map_len", Variant::V2MapLen),
@@ -39,16 +39,6 @@ pub(crate) const VARIANTS: [(&str, Variant); 6] = [
 ];
 
 impl Variant {
-    pub(crate) fn named(name: &str) -> Result<Self> {
-        let found = VARIANTS.iter().find(|(known, _)| *known == name);
-        found.map(|(_, variant)| *variant).ok_or(EINVAL)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        let found = VARIANTS.iter().find(|(_, variant)| *variant == self);
-        found.map_or("none", |(name, _)| name)
-    }
-
     /// How many bytes a mapping shows that begins at `offset`: `mapped`, or wrong.
     ///
     /// Arithmetic only: nothing should look at the bytes that the wrong length promises.

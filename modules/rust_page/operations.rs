@@ -3,6 +3,8 @@
 //! The operations; `rust_page_main.rs` lists them.
 
 use crate::{
+    choice::Choice,
+    content::Content,
     json::Json,
     ops::{Args, Operations},
     variants::{Variant, VARIANTS},
@@ -31,8 +33,7 @@ extern "C" {
 pub(crate) struct State {
     #[pin]
     pages: Mutex<KVec<Option<Page>>>,
-    #[pin]
-    variant: Mutex<Variant>,
+    variant: Choice<Variant>,
     allocs: Atomic<usize>,
     frees: Atomic<usize>,
     writes: Atomic<usize>,
@@ -43,7 +44,7 @@ impl State {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             pages <- new_mutex!(KVec::new()),
-            variant <- new_mutex!(Variant::None),
+            variant: Choice::new(&VARIANTS),
             allocs: Atomic::new(0),
             frees: Atomic::new(0),
             writes: Atomic::new(0),
@@ -62,39 +63,17 @@ impl Operations for State {
             "zero" => self.zero(args),
             "check" => self.check(args, out),
             "counters" => self.counters(out),
-            "variant" => self.set_variant(args, out),
+            "variant" => self.variant.choose(args, out),
             _ => Err(ENOENT),
         }
     }
 }
 
-/// The byte at `offset` of what a seed stands for. Never zero; the host computes the same.
-fn content(seed: u32, offset: usize) -> u8 {
-    let mixed = seed.wrapping_add(offset as u32).wrapping_mul(0x9e37_79b1);
-    (mixed >> 24) as u8 | 1
-}
-
 impl State {
-    fn variant(&self) -> Variant {
-        *self.variant.lock()
-    }
-
-    fn set_variant(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
-        let variant = Variant::named(args.word()?)?;
-        *self.variant.lock() = variant;
-        out.str("variant", variant.name());
-        Ok(())
-    }
-
     fn info(&self, out: &mut Json<'_>) -> Result {
         out.usize("page_size", PAGE_SIZE)
-            .bool("highmem", cfg!(CONFIG_HIGHMEM))
-            .str("variant", self.variant().name())
-            .object("variants", |known| {
-                for (name, _) in VARIANTS {
-                    known.bool(name, true);
-                }
-            });
+            .bool("highmem", cfg!(CONFIG_HIGHMEM));
+        self.variant.describe(out);
         Ok(())
     }
 
@@ -104,7 +83,7 @@ impl State {
             Some("highmem") => true,
             Some(_) => return Err(EINVAL),
         };
-        let page = Page::alloc_page(self.variant().flags(highmem))?;
+        let page = Page::alloc_page(self.variant.get().flags(highmem))?;
         let raw = page.as_ptr();
         // SAFETY: The page is allocated, and ours.
         let (is_high, has_address, pfn) = unsafe {
@@ -152,12 +131,8 @@ impl State {
 
     fn write(&self, args: &mut Args<'_>) -> Result {
         let (slot, offset, len) = (args.usize()?, args.usize()?, length(args)?);
-        let seed = args.usize()? as u32;
-        let mut bytes = KVec::with_capacity(len, GFP_KERNEL)?;
-        for index in 0..len {
-            bytes.push(content(seed, offset.wrapping_add(index)), GFP_KERNEL)?;
-        }
-        let variant = self.variant();
+        let bytes = Content::Seed(args.usize()? as u32).bytes(offset, len)?;
+        let variant = *self.variant.get();
         self.with_page(slot, |page| variant.write(page, offset, &bytes))?;
         self.writes.fetch_add(1usize, Relaxed);
         Ok(())
@@ -173,21 +148,15 @@ impl State {
 
     fn check(&self, args: &mut Args<'_>, out: &mut Json<'_>) -> Result {
         let (slot, offset, len) = (args.usize()?, args.usize()?, length(args)?);
-        let seed = match args.word()? {
-            "zero" => None,
-            seed => Some(seed.parse().map_err(|_| EINVAL)?),
-        };
+        let content = Content::parse(args.word()?)?;
         let mut bytes = KVec::from_elem(0xaa, len, GFP_KERNEL)?;
         self.with_page(slot, |page| {
             // SAFETY: `bytes` can be written. Nobody else writes the page, see `with_page`.
             unsafe { page.read_raw(bytes.as_mut_ptr(), offset, len) }
         })?;
         self.reads.fetch_add(1usize, Relaxed);
-        let differing = (offset..)
-            .zip(&bytes)
-            .filter(|(at, byte)| **byte != seed.map_or(0, |seed| content(seed, *at)))
-            .count();
-        out.usize("checked", len).usize("differing", differing);
+        out.usize("checked", len)
+            .usize("differing", content.differing(offset, &bytes));
         Ok(())
     }
 

@@ -17,6 +17,10 @@
 
 use kernel::{prelude::*, sync::Arc};
 
+#[path = "../common/choice.rs"]
+mod choice;
+#[path = "../common/content.rs"]
+mod content;
 #[path = "../common/json.rs"]
 mod json;
 mod operations;

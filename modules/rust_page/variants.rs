@@ -26,7 +26,7 @@ pub(crate) enum Variant {
     NoMapping,
 }
 
-/// All of them, under the names that the operation knows them by.
+/// All of them, under the names that the operation knows them by. The first is the right one.
 pub(crate) const VARIANTS: [(&str, Variant); 3] = [
     ("none", Variant::None),
     ("never_highmem", Variant::NeverHighmem),
@@ -34,16 +34,6 @@ pub(crate) const VARIANTS: [(&str, Variant); 3] = [
 ];
 
 impl Variant {
-    pub(crate) fn named(name: &str) -> Result<Self> {
-        let found = VARIANTS.iter().find(|(known, _)| *known == name);
-        found.map(|(_, variant)| *variant).ok_or(EINVAL)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        let found = VARIANTS.iter().find(|(_, variant)| *variant == self);
-        found.map_or("none", |(name, _)| name)
-    }
-
     /// The flags to allocate with.
     pub(crate) fn flags(self, highmem: bool) -> Flags {
         if highmem && self != Variant::NeverHighmem {

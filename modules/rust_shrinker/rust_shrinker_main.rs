@@ -29,14 +29,13 @@ use kernel::{
     error::code::*,
     prelude::*,
     str::CString,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        new_mutex, Arc, Mutex,
-    },
+    sync::{new_mutex, Arc, Mutex},
 };
 
 mod attached;
 mod cache;
+#[path = "../common/choice.rs"]
+mod choice;
 #[path = "../common/json.rs"]
 mod json;
 #[path = "../common/ops.rs"]
@@ -50,6 +49,7 @@ mod variants;
 
 use attached::Attached;
 use cache::Cache;
+use choice::Choice;
 use json::Json;
 use ops::{Args, Operations};
 use pressure::Hoard;
@@ -72,14 +72,7 @@ struct Shared {
     cache: Cache,
     #[pin]
     stats: Stats,
-    /// An index of `VARIANTS`.
-    variant: Atomic<usize>,
-}
-
-impl Shared {
-    fn variant(&self) -> &'static Variant {
-        &VARIANTS[self.variant.load(Relaxed)]
-    }
+    variant: Choice<Variant>,
 }
 
 /// The private data of one registration, which nobody but its callbacks refers to.
@@ -101,7 +94,7 @@ impl Shrinker for PageShrinker {
         shared
             .stats
             .counted(&Caller::current(), sc.reclaim_fs_allowed());
-        (shared.variant().count)(shared.cache.len())
+        (shared.variant.get().count)(shared.cache.len())
     }
 
     fn scan_objects(private: &Private, mut sc: ScanControl<'_>) -> ScanObjects {
@@ -109,7 +102,7 @@ impl Shrinker for PageShrinker {
         shared
             .stats
             .scanning(&Caller::current(), sc.reclaim_fs_allowed(), sc.nr_to_scan());
-        let result = (shared.variant().scan)(&shared.cache, &mut sc);
+        let result = (shared.variant.get().scan)(&shared.cache, &mut sc);
         shared.stats.scanned(result);
         result
     }
@@ -154,12 +147,6 @@ impl Control {
         attached.map(core::mem::forget).ok_or(ENODEV)
     }
 
-    fn set_variant(&self, name: &str) -> Result {
-        let index = VARIANTS.iter().position(|variant| variant.name == name);
-        self.shared.variant.store(index.ok_or(EINVAL)?, Relaxed);
-        Ok(())
-    }
-
     fn populate(&self, locked: bool, count: usize, out: &mut Json<'_>) -> Result {
         let cache = &self.shared.cache;
         let result = if locked {
@@ -180,7 +167,7 @@ impl Control {
     fn show_counters(&self, out: &mut Json<'_>) {
         out.usize("objects", self.shared.cache.len())
             .bool("registered", self.attached.lock().is_some())
-            .str("variant", self.shared.variant().name);
+            .str("variant", self.shared.variant.name());
         self.shared.stats.show(out);
     }
 }
@@ -225,7 +212,7 @@ impl Operations for Control {
                 self.shared.stats.reset();
                 Ok(())
             }
-            "variant" => self.set_variant(args.word()?),
+            "variant" => self.shared.variant.choose(args, out),
             "raw" => {
                 show_raw(out);
                 Ok(())
@@ -281,7 +268,7 @@ impl kernel::Module for Module {
             pin_init!(Shared {
                 cache <- Cache::new(),
                 stats <- Stats::new(),
-                variant: Atomic::new(0),
+                variant: Choice::new(&VARIANTS),
             }),
             GFP_KERNEL,
         )?;

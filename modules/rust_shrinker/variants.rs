@@ -13,49 +13,60 @@ use kernel::ffi::c_ulong;
 
 /// A way to answer.
 pub(crate) struct Variant {
-    pub(crate) name: &'static str,
     /// Given the number of objects.
     pub(crate) count: fn(usize) -> CountObjects,
     pub(crate) scan: fn(&Cache, &mut ScanControl<'_>) -> ScanObjects,
 }
 
 /// All variants. The first is the right one, which a module starts with.
-pub(crate) const VARIANTS: [Variant; 6] = [
-    Variant {
-        name: "none",
-        count: CountObjects::from_count,
-        scan: evict,
-    },
+pub(crate) const VARIANTS: [(&str, Variant); 6] = [
+    (
+        "none",
+        Variant {
+            count: CountObjects::from_count,
+            scan: evict,
+        },
+    ),
     // The thread's first version had this limit. It is never scanned.
-    Variant {
-        name: "count_half_max",
-        count: |objects| count_as(objects, forge_count(c_ulong::MAX / 2)),
-        scan: evict_or_stop,
-    },
+    (
+        "count_half_max",
+        Variant {
+            count: |objects| count_as(objects, forge_count(c_ulong::MAX / 2)),
+            scan: evict_or_stop,
+        },
+    ),
     // The review's limit. It is not scanned when work was deferred.
-    Variant {
-        name: "count_quarter_max",
-        count: |objects| count_as(objects, forge_count(c_ulong::MAX / 4)),
-        scan: evict_or_stop,
-    },
+    (
+        "count_quarter_max",
+        Variant {
+            count: |objects| count_as(objects, forge_count(c_ulong::MAX / 4)),
+            scan: evict_or_stop,
+        },
+    ),
     // The limit that does hold.
-    Variant {
-        name: "count_max",
-        count: |objects| count_as(objects, CountObjects::MAX),
-        scan: evict_or_stop,
-    },
+    (
+        "count_max",
+        Variant {
+            count: |objects| count_as(objects, CountObjects::MAX),
+            scan: evict_or_stop,
+        },
+    ),
     // A cache that can never make progress.
-    Variant {
-        name: "scan_stop",
-        count: CountObjects::from_count,
-        scan: |_cache, _sc| ScanObjects::STOP,
-    },
+    (
+        "scan_stop",
+        Variant {
+            count: CountObjects::from_count,
+            scan: |_cache, _sc| ScanObjects::STOP,
+        },
+    ),
     // Waits in reclaim for a lock under which others allocate.
-    Variant {
-        name: "scan_waits",
-        count: CountObjects::from_count,
-        scan: |cache, sc| ScanObjects::from_count(cache.evict_waiting(sc.nr_to_scan())),
-    },
+    (
+        "scan_waits",
+        Variant {
+            count: CountObjects::from_count,
+            scan: |cache, sc| ScanObjects::from_count(cache.evict_waiting(sc.nr_to_scan())),
+        },
+    ),
 ];
 
 /// Frees what is asked for.
