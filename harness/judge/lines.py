@@ -99,21 +99,6 @@ class WholeLines:
         self._tail += piece[: LONGEST_LINE - len(self._tail)]
 
 
-class LineSplitter:
-    """The same, one line at a time and without line ends."""
-
-    def __init__(self) -> None:
-        self._whole = WholeLines()
-
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """The lines completed by ``chunk``."""
-        yield from self._whole.feed(chunk).split(b"\n")[:-1]
-
-    def finish(self) -> Iterator[bytes]:
-        """The last line, when the text does not end with a line end."""
-        yield from self._whole.finish().split(b"\n")[:-1]
-
-
 def _shorten(lines: bytes) -> bytes:
     if len(lines) <= LONGEST_LINE:
         return lines

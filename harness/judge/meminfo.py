@@ -9,13 +9,14 @@ Units: what /proc/meminfo gives in kB is held in bytes; its HugePages_* are coun
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from harness.judge.lines import LineSplitter
+from harness.judge.lines import WholeLines
 
 KIB: Final = 1024
 MOST_SAMPLES: Final = 100_000
@@ -49,25 +50,20 @@ class Event:
     words: str
 
 
+# One search for all lines: a run has thousands of samples of some two hundred lines.
+_MEMINFO: Final = re.compile(r"(?m)^[ \t]*([^:\s][^:\n]*?)[ \t]*:[ \t]*([0-9]+)(?:[ \t]+(kB))?[ \t]*\r?$")
+_VMSTAT: Final = re.compile(r"(?m)^[ \t]*(\S+)[ \t]+(-?[0-9]+)[ \t]*\r?$")
+_HEADS: Final = re.compile(rb"(?m)^(?=[@#])")
+
+
 def parse_meminfo(text: str) -> dict[str, int]:
     """/proc/meminfo: bytes by name; lines without ``kB`` are counts. Lines that do not fit are left out."""
-    values = {}
-    for line in text.splitlines():
-        name, colon, rest = line.partition(":")
-        words = rest.split()
-        if colon and words and words[0].isdecimal() and words[1:] in ([], ["kB"]):
-            values[name.strip()] = int(words[0]) * (KIB if words[1:] else 1)
-    return values
+    return {name: int(number) * (KIB if unit else 1) for name, number, unit in _MEMINFO.findall(text)}
 
 
 def parse_vmstat(text: str) -> dict[str, int]:
     """/proc/vmstat, or any file of ``name value`` lines. A value may be negative for a moment."""
-    values = {}
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) == 2 and words[1].removeprefix("-").isdecimal():
-            values[words[0]] = int(words[1])
-    return values
+    return {name: int(number) for name, number in _VMSTAT.findall(text)}
 
 
 @dataclass(slots=True)
@@ -82,20 +78,18 @@ class Stream:
     """The guest said ``@exit``: it came to its orderly end."""
     problems: list[str] = field(default_factory=list)
     """What could not be understood: told, never guessed at."""
-    _splitter: LineSplitter = field(default_factory=LineSplitter)
+    _whole: WholeLines = field(default_factory=WholeLines)
     _at: float | None = None
     _section: str = ""
     _sections: dict[str, list[str]] = field(default_factory=dict)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece, cut anywhere."""
-        for raw in self._splitter.feed(chunk):
-            self._line(raw)
+        self._take(self._whole.feed(chunk))
 
     def finish(self) -> None:
         """The stream is over: a sample that was cut short is left out."""
-        for raw in self._splitter.finish():
-            self._line(raw)
+        self._take(self._whole.finish())
         if self._at is not None:
             self._problem(f"the sample at {self._at:.3f} s was cut short")
             self._at = None
@@ -104,17 +98,27 @@ class Stream:
         """The samples so far."""
         return Series(tuple(self.samples))
 
-    def _line(self, raw: bytes) -> None:
-        text = raw.decode("utf-8", "backslashreplace").rstrip("\r")
-        if text.startswith("@"):
-            self._directive(text)
-        elif self._at is not None and text.startswith("#"):
-            self._section = text[1:].strip()
-            self._sections[self._section] = []
-        elif self._at is not None and self._section:
+    def _take(self, whole: bytes) -> None:
+        """Whole lines. Those that begin with ``@`` or ``#`` say what the others after them are."""
+        for piece in _HEADS.split(whole):
+            text = piece.decode("utf-8", "backslashreplace")
+            head, _, rest = text.partition("\n")
+            if head.startswith("@"):
+                self._directive(head.rstrip("\r"))
+                self._content(rest)
+            elif head.startswith("#") and self._at is not None:
+                self._section = head[1:].strip()
+                self._sections[self._section] = [rest]
+            else:
+                self._content(text)
+
+    def _content(self, text: str) -> None:
+        if self._at is not None and self._section:
             self._sections[self._section].append(text)
-        elif text.strip():
-            self._problem(f"a line outside of any sample: {text[:60]!r}")
+            return
+        for line in text.splitlines():
+            if line.strip():
+                self._problem(f"a line outside of any sample: {line[:60]!r}")
 
     def _directive(self, text: str) -> None:
         word, _, rest = text.partition(" ")
@@ -148,7 +152,7 @@ class Stream:
     def _end(self) -> None:
         if self._at is None:
             return
-        text = {name: "\n".join(lines) for name, lines in self._sections.items()}
+        text = {name: "".join(pieces) for name, pieces in self._sections.items()}
         sample = Sample(
             at=self._at,
             meminfo=parse_meminfo(text.get("meminfo", "")),
