@@ -35,6 +35,7 @@ from harness.boot.payload import SIZE as PAYLOAD_BYTES
 from harness.boot.qmp import Command, Qmp
 from harness.boot.results import ResultsChannel
 from harness.boot.shell import Shell
+from harness.boot.sysrq import SysRq
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, GuestLost, HarnessError, InfrastructureError, KernelCrashed
 
@@ -110,9 +111,9 @@ class Machine:
             line = root.command(self.argv, readable=[*parts.readable, *readable], writable=writable)
             stderr = opened.enter_context((evidence / STDERR).open("wb"))
             self._process = keep.call(lambda: _spawn(line, fds, stderr))
-        self._sysrq = host.sysrq
         self.qmp = Qmp(keep, host.qmp, first)
         self.qmp.ready.add_done_callback(self._give_up)
+        self._sysrq = SysRq(self.qmp, host.sysrq)
         self.results = ResultsChannel(keep, host.results)
         self.shell = Shell(host.shell, host.terminal, on_lost=self._lost, on_deadline=self.expire)
 
@@ -139,16 +140,11 @@ class Machine:
 
     def expire(self, what: str) -> Path | None:
         """A deadline ran out: save what can still be learned, then kill. Where it was saved, if it was."""
-        saved = postmortem.save(self, what) if self.is_alive() else None
+        saved = None
+        if self.is_alive():
+            saved = postmortem.save(self.qmp, self._sysrq, self.console, what, self.slowdown)
         self._kill("deadline")
         return saved
-
-    def send_sysrq(self, keys: str) -> None:
-        """Have the kernel obey magic system requests, by breaks on the console's serial line."""
-        for key in keys:
-            self.qmp.execute("chardev-send-break", {"id": "console"})
-            os.write(self._sysrq, key.encode())
-            time.sleep(postmortem.KEY_SECONDS)
 
     def note(self, **facts: object) -> None:
         """Write down what this machine was, beside its other evidence."""
@@ -193,9 +189,7 @@ class Machine:
                     raise InfrastructureError(f"QEMU (process {self.pid}) does not end")
             self.shell.close()
             self.results.close()
-            if self._sysrq >= 0:
-                os.close(self._sysrq)
-                self._sysrq = -1
+            self._sysrq.close()
 
     def _reap(self, seconds: float) -> None:
         """QEMU is ending by itself: wait until it has."""

@@ -12,25 +12,25 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from harness.boot.qmp import Qmp
+from harness.boot.sysrq import SysRq
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 
-if TYPE_CHECKING:
-    from harness.boot.machine import Machine
-
 REPORT: Final = "hang.txt"
-KEY_SECONDS: Final = 0.01
-"""Between two keys: the guest's serial port takes the break before the key, not both at once."""
 _KEYS: Final = "wlt"
 _ANSWER_SECONDS: Final = 2.0
 _QUIET_SECONDS: Final = 0.2
 _POLL_SECONDS: Final = 0.02
 
 
-def save(machine: Machine, what: str) -> Path:
-    """Write down all that can be learned; where. Never raises for a guest or QEMU that does not answer.
+def save(qmp: Qmp, sysrq: SysRq, console: Path, what: str, slowdown: float) -> Path:
+    """Write down all that can be learned, beside ``console``, the console's log; where.
+
+    Never raises for a guest or QEMU that does not answer. ``slowdown`` is how often longer than on a fast
+    machine this one takes for an answer. ``what`` did not happen in time.
 
     What the kernel says only because it was asked goes to the report and not to the console's log:
     there it would look like a crash.
@@ -38,32 +38,32 @@ def save(machine: Machine, what: str) -> Path:
     parts = [f"time was up: {what}\n"]
     for command in ("info status", "info cpus", "info registers -a"):
         try:
-            answer = machine.qmp.monitor(command, deadline=Deadline.after(_ANSWER_SECONDS, command))
+            answer = qmp.monitor(command, deadline=Deadline.after(_ANSWER_SECONDS, command))
         except InfrastructureError as error:
             answer = str(error)
         parts.append(f"\n== {command}\n{answer}")
-    parts.append(f"\n== sysrq {_KEYS}\n{_ask_kernel(machine)}")
-    report = machine.evidence / REPORT
+    parts.append(f"\n== sysrq {_KEYS}\n{_ask_kernel(sysrq, console, slowdown)}")
+    report = console.parent / REPORT
     report.write_text("".join(parts).replace("\r", ""), encoding="utf-8", errors="replace")
     return report
 
 
-def _ask_kernel(machine: Machine) -> str:
+def _ask_kernel(sysrq: SysRq, console: Path, slowdown: float) -> str:
     """What the kernel answers to the system requests, cut out of the console's log."""
-    before = machine.console.stat().st_size
-    limit = Deadline.after(_ANSWER_SECONDS, "the kernel answers a sysrq", slowdown=machine.slowdown)
+    before = console.stat().st_size
+    limit = Deadline.after(_ANSWER_SECONDS, "the kernel answers a sysrq", slowdown=slowdown)
     try:
-        machine.send_sysrq(_KEYS)
+        sysrq.send(_KEYS)
         size, since = before, time.monotonic()
         while not limit.expired and (size == before or time.monotonic() - since < _QUIET_SECONDS):
             time.sleep(_POLL_SECONDS)
-            if (now := machine.console.stat().st_size) != size:
+            if (now := console.stat().st_size) != size:
                 size, since = now, time.monotonic()
     except InfrastructureError as error:
         return str(error)
-    with machine.console.open("rb") as file:
+    with console.open("rb") as file:
         file.seek(before)
         said = file.read()
     with contextlib.suppress(OSError):
-        os.truncate(machine.console, before)
+        os.truncate(console, before)
     return said.decode("utf-8", "replace") or "the kernel did not answer\n"

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.deadline import Deadline
-from harness.drive.pages import Pages
 from harness.errors import InfrastructureError, Vacuous
 from harness.judge.dmesg import Report, parse
 from harness.judge.expect import Expectations, Fate
@@ -179,10 +178,6 @@ class Guest:
     def swap_off(self) -> None:
         """Stop using the swap disk; everything on it is read back first."""
         self.run("swapoff /dev/swap", seconds=60)
-
-    def pages(self, name: str, cgroup: str = "load") -> Pages:
-        """Start a workload process."""
-        return Pages(self, name, cgroup)
 
     # Judging
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.drive.guest import Guest
+from harness.drive.pages import Pages
 from harness.errors import GuestLost
 
 MODULE: Final = "rust_shrinker"
@@ -101,7 +102,7 @@ def squeeze(guest: Guest, name: str, ballast: int) -> dict[str, Any]:
     # the OOM killer comes although they were freed.
     guest.write("/proc/sys/vm/watermark_boost_factor", "0")
     op(guest, f"hoard {max(0, free - ballast)}")
-    load = guest.pages(name)
+    load = Pages(guest, name)
     # If it comes to that, a failure is a process killed and not a guest that panics for want of one.
     guest.run(f"echo 1000 > /proc/$(cat /run/{name}.pid)/oom_score_adj")
     seen = counters(guest)

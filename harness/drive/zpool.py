@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.drive.pages import Pages
 from harness.drive.zswap import PARAMETERS, Zswap
 
 if TYPE_CHECKING:
     from harness.drive.guest import Guest
-    from harness.drive.pages import Pages
 
 MODULE: Final = "rust_zpool"
 DEFAULT: Final = "zsmalloc"
@@ -68,7 +68,7 @@ def under_zswap(guest: Guest, *params: str) -> Zswap:
 
 def filled(guest: Guest, name: str, pages: int, seed: int, random: tuple[int, int] = MIXED) -> Pages:
     """A process with ``pages`` pages of random content."""
-    process = guest.pages(name)
+    process = Pages(guest, name)
     process.map(pages)
     process.fill(seed, *random)
     return process

@@ -10,6 +10,7 @@ from typing import Final
 
 from harness.drive.guest import Guest
 from harness.drive.memory import free_bytes
+from harness.drive.pages import Pages
 from harness.drive.scenario import scenario
 from harness.drive.shrinker import (
     BATCH,
@@ -251,7 +252,7 @@ def test_s11_child_cgroup(guest: Guest) -> None:
     # takes all of them where the disk is slow.
     Zswap(guest).enable()
     guest.swap_on()
-    pages = guest.pages("w0")
+    pages = Pages(guest, "w0")
     pages.map(4096)
     pages.fill(seed=11, low=512, high=512)
     guest.prove(pages.swapped() == 0, "the workload's pages are in memory")

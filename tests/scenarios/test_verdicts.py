@@ -19,6 +19,7 @@ from harness.report import every
 
 HEAD = """
 from harness.drive.guest import Guest
+from harness.drive.pages import Pages
 from harness.drive.scenario import scenario
 from harness.judge.kinds import Kind
 """
@@ -51,7 +52,7 @@ def test_v04_hang(guest: Guest) -> None:
 
 @scenario("V05", claim="memory is endless", thread="")
 def test_v05_out_of_memory(guest: Guest) -> None:
-    hog = guest.pages("hog")
+    hog = Pages(guest, "hog")
     try:
         for _ in range(100):
             hog.hold(4096)

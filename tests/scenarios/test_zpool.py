@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from harness.drive.guest import Guest
+from harness.drive.pages import Pages
 from harness.drive.scenario import scenario
 from harness.drive.zpool import (
     DEFAULT,
@@ -82,7 +83,7 @@ def test_z03_unknown_zpool(guest: Guest) -> None:
 def test_z12_malloc_fails(guest: Guest) -> None:
     pages = 256
     zswap = under_zswap(guest)
-    process = guest.pages("w")
+    process = Pages(guest, "w")
     process.map(pages)
     for seed, (errno, counter) in enumerate(
         (

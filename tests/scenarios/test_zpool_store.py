@@ -48,7 +48,7 @@ def press_out(guest: Guest, process: Pages, pages: int) -> int:
     The process has to have many more: kswapd takes thousands at a time, and when nothing is left to
     reclaim somebody is killed.
     """
-    holder = guest.pages("pressure")
+    holder = Pages(guest, "pressure")
     page_size = guest.target.arch.page_size
     if guest.meminfo().get("HighTotal"):
         # Buckets have to be in low memory, which processes would otherwise fill to the brim as well.
