@@ -138,3 +138,6 @@ def test_evidence_of_the_worst_is_kept(results: dict[str, Any]) -> None:
     assert [report["kind"] for report in panic["reports"]] == ["panic"]
     saved = (hang["folder"] / hang["evidence"] / "hang.txt").read_text()
     assert "RIP=" in saved, "the processors' registers"
+    assert "sysrq: Show State" in saved, "the kernel's own answer"
+    console = (hang["folder"] / hang["evidence"] / "console.log").read_text()
+    assert "sysrq" not in console, "what it said only because it was asked"
