@@ -32,11 +32,13 @@
 
 use kernel::{prelude::*, sync::Arc};
 
+// Public as in the kernel crate, where these would be.
+#[allow(unreachable_pub)]
+mod access;
 #[path = "../common/choice.rs"]
 mod choice;
 #[path = "../common/content.rs"]
 mod content;
-// Public as in the kernel crate, where these would be.
 #[allow(unreachable_pub)]
 mod deferred;
 #[allow(unreachable_pub)]
