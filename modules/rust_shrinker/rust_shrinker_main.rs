@@ -32,6 +32,9 @@ use kernel::{
     sync::{new_mutex, Arc, Mutex},
 };
 
+// This and `shrinker` are complete and public, to be moved into the kernel crate as they are.
+#[allow(dead_code, unreachable_pub)]
+mod answers;
 mod attached;
 mod cache;
 #[path = "../common/choice.rs"]
@@ -41,19 +44,19 @@ mod json;
 #[path = "../common/ops.rs"]
 mod ops;
 mod pressure;
-// It is complete and public, to be moved into the kernel crate as it is.
 #[allow(dead_code, unreachable_pub)]
 mod shrinker;
 mod stats;
 mod variants;
 
+use answers::{CountObjects, ScanObjects};
 use attached::Attached;
 use cache::Cache;
 use choice::Choice;
 use json::Json;
 use ops::{Args, Operations};
 use pressure::Hoard;
-use shrinker::{CountObjects, ScanControl, ScanObjects, ShrinkControl, Shrinker, ShrinkerBuilder};
+use shrinker::{ScanControl, ShrinkControl, Shrinker, ShrinkerBuilder};
 use stats::{Caller, Stats};
 use variants::{Variant, VARIANTS};
 

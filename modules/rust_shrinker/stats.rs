@@ -2,7 +2,7 @@
 
 //! What the callbacks saw: who called, how often, and what for.
 
-use crate::{json::Json, shrinker::ScanObjects};
+use crate::{answers::ScanObjects, json::Json};
 use kernel::{
     prelude::*,
     sync::{new_spinlock, SpinLock},

@@ -2,12 +2,13 @@
 
 //! How the callbacks answer: the right way, and wrong ways on purpose.
 //!
-//! The types of `shrinker` do not allow the wrong ones. So they are forged here, where one can see
+//! The types of `answers` do not allow the wrong ones. So they are forged here, where one can see
 //! it, and not made possible there.
 
 use crate::{
+    answers::{CountObjects, ScanObjects},
     cache::Cache,
-    shrinker::{CountObjects, ScanControl, ScanObjects},
+    shrinker::ScanControl,
 };
 use kernel::ffi::c_ulong;
 
