@@ -14,7 +14,8 @@
  *   spoil N           change one bit of page N: verify has to notice
  *   touch             read them all
  *   unmap             give them back
- *   hold N            take N more pages, present and locked: pressure
+ *   hold N [SPARE]    take N more pages, present and locked: pressure; give the
+ *                     last SPARE of them back at once
  *   release           give those back
  *   exit
  *
@@ -173,12 +174,12 @@ static void do_verify(void)
 	      (unsigned long)area_pages, (unsigned long)wrong, (unsigned long)first);
 }
 
-static void do_hold(size_t pages)
+static void do_hold(size_t pages, size_t spare)
 {
-	void *at;
+	char *at;
 
-	if (held_areas == HELD_MAX) {
-		reply_errno(ENOSPC);
+	if (held_areas == HELD_MAX || spare >= pages) {
+		reply_errno(spare >= pages ? EINVAL : ENOSPC);
 		return;
 	}
 	at = mmap(NULL, pages * page_size, PROT_READ | PROT_WRITE,
@@ -187,6 +188,9 @@ static void do_hold(size_t pages)
 		reply_errno(errno);
 		return;
 	}
+	pages -= spare;
+	if (spare)
+		munmap(at + pages * page_size, spare * page_size);
 	held[held_areas].at = at;
 	held[held_areas++].len = pages * page_size;
 	held_pages += pages;
@@ -259,7 +263,9 @@ static int run_line(char *rest)
 		do_unmap();
 		reply_errno(0);
 	} else if (!strcmp(verb, "hold")) {
-		do_hold(strtoul(next_word(&rest), NULL, 10));
+		size_t pages = strtoul(next_word(&rest), NULL, 10);
+
+		do_hold(pages, strtoul(next_word(&rest), NULL, 10));
 	} else if (!strcmp(verb, "release")) {
 		do_release();
 	} else if (!strcmp(verb, "exit")) {

@@ -87,9 +87,12 @@ class Pages:
         self.ask("unmap")
         self.mapped = 0
 
-    def hold(self, pages: int) -> int:
-        """Take ``pages`` more, present and locked, and say how many are held: memory pressure."""
-        return int(self.ask(f"hold {pages}", seconds=60)["held"])
+    def hold(self, pages: int, spare: int = 0) -> int:
+        """Take ``pages`` more, present and locked, and say how many are held: memory pressure.
+
+        ``spare`` of them are given back at once: room for who wants to know what the pressure did.
+        """
+        return int(self.ask(f"hold {pages} {spare}", seconds=60)["held"])
 
     def release(self) -> None:
         """Give back what is held."""

@@ -18,6 +18,10 @@ DROP_CACHES: Final = "/proc/sys/vm/drop_caches"
 BATCH: Final = 128
 """SHRINK_BATCH: how many objects the kernel asks a shrinker to scan at once."""
 
+SPARE: Final = 96
+"""Pages to be had without reclaim after each step: those who look at what it did allocate, too."""
+MARGIN: Final = 32
+"""Pages; less than what lies between the zones' watermarks ``min`` and ``low``."""
 _ROUNDS: Final = 60
 _ZONE: Final = re.compile(
     r"^ +pages free +(?P<free>\d+)\n(?:.*\n)*? +min +(?P<min>\d+)\n"
@@ -90,17 +94,25 @@ def usable_pages(zoneinfo: str) -> int:
     return sum(max(0, int(zone["free"]) - keep) for zone, keep in zip(zones, kept, strict=True))
 
 
-def squeeze(guest: Guest, name: str, ballast: int) -> dict[str, Any]:
+def squeeze(guest: Guest, name: str, ballast: int, at_once: int) -> dict[str, Any]:
     """Have a process take memory and lock it until the cache is empty; give it back; the counters then.
 
     ``ballast``: how many pages are left to the process to take; the module keeps all others, because a
-    process takes seconds for what the kernel does at once.
+    process takes seconds for what the kernel does at once. ``at_once``: how many objects have to go for one
+    step. With a batch kswapd has mostly freed it before the process needs it, with many batches the process
+    is faster and reclaims for itself.
     """
+    # What is freed has to be there for all. Else the pages of a third of the objects stay in the lists of
+    # the CPU that freed them, memory that falls to pieces raises the watermarks by as much as all of them,
+    # and the OOM killer comes when none is left.
+    guest.write_all(
+        {
+            "/proc/sys/vm/percpu_pagelist_high_fraction": "100000",
+            "/proc/sys/vm/watermark_boost_factor": "0",
+        }
+    )
     free = usable_pages(guest.read("/proc/zoneinfo"))
     guest.prove(free > 0, "the guest's zones can be read")
-    # For a while, memory that falls to pieces raises the watermarks by as much as all the objects are, and
-    # the OOM killer comes although they were freed.
-    guest.write("/proc/sys/vm/watermark_boost_factor", "0")
     op(guest, f"hoard {max(0, free - ballast)}")
     load = Pages(guest, name)
     # If it comes to that, a failure is a process killed and not a guest that panics for want of one.
@@ -109,10 +121,13 @@ def squeeze(guest: Guest, name: str, ballast: int) -> dict[str, Any]:
     for _ in range(_ROUNDS):
         if not seen["objects"]:
             break
-        # No more at a time than the objects that are left could give back.
+        # Half of what the objects could give back, for as long as there are many, and always a little less:
+        # tables for the pages need room, and what one task just frees another does not see yet. More is
+        # freed than the process asks for, so the last objects go all the same.
         free = usable_pages(guest.read("/proc/zoneinfo"))
         try:
-            load.hold(max(free // 2, min(BATCH, seen["objects"])))
+            some = min(at_once, max(seen["objects"] // 2, min(BATCH, seen["objects"])))
+            load.hold(max(SPARE + 1, free + some - MARGIN), SPARE)
         except GuestLost:
             raise AssertionError(f"out of memory with {counters(guest)['objects']} objects left") from None
         seen = counters(guest)

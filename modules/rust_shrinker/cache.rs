@@ -118,31 +118,34 @@ impl Cache {
 
     /// Frees up to `count` objects and returns how many they were; [`None`] when the lock is taken.
     ///
-    /// Never waits, so that it may be called with any lock held.
+    /// Never waits, so that it may be called with any lock held. Each object is taken out by itself
+    /// and goes back outside of the lock: while one task is on its way with many that are counted no
+    /// more and not free yet, another would find nothing to reclaim, and call the OOM killer.
     pub(crate) fn evict(&self, count: usize) -> Option<usize> {
-        Some(self.evict_from(self.objects.try_lock()?, count))
+        for freed in 0..count {
+            match self.objects.try_lock() {
+                Some(objects) => match self.take(objects) {
+                    Some(object) => drop(object),
+                    None => return Some(freed),
+                },
+                None if freed == 0 => return None,
+                None => return Some(freed),
+            }
+        }
+        Some(count)
     }
 
     /// The same, but waits for the lock. Nobody may allocate while holding it, then.
     pub(crate) fn evict_waiting(&self, count: usize) -> usize {
-        self.evict_from(self.objects.lock(), count)
+        let evicted = (0..count).map_while(|_| self.take(self.objects.lock()));
+        evicted.map(drop).count()
     }
 
-    fn evict_from(&self, mut objects: Guard<'_, Stack, MutexBackend>, count: usize) -> usize {
-        let mut evicted = Stack::new();
-        let mut freed = 0;
-
-        while freed < count {
-            let Some(object) = objects.pop() else { break };
-            evicted.push(object);
-            freed += 1;
-        }
-        self.len.store(self.len() - freed, Relaxed);
-        drop(objects);
-
-        // The pages go back here, outside of the lock.
-        drop(evicted);
-        freed
+    /// Takes an object out of the cache, and gives up the lock.
+    fn take(&self, mut objects: Guard<'_, Stack, MutexBackend>) -> Option<KBox<Object>> {
+        let object = objects.pop()?;
+        self.len.store(self.len() - 1, Relaxed);
+        Some(object)
     }
 
     /// Frees all objects and returns how many they were.
