@@ -102,11 +102,12 @@ impl Shrinker for PageShrinker {
 
     fn scan_objects(private: &Private, mut sc: ScanControl<'_>) -> ScanObjects {
         let shared = &*private.shared;
+        let caller = Caller::current();
         shared
             .stats
-            .scanning(&Caller::current(), sc.reclaim_fs_allowed(), sc.nr_to_scan());
+            .scanning(&caller, sc.reclaim_fs_allowed(), sc.nr_to_scan());
         let result = (shared.variant.get().scan)(&shared.cache, &mut sc);
-        shared.stats.scanned(result);
+        shared.stats.scanned(&caller, result);
         result
     }
 }

@@ -68,16 +68,25 @@ enum Way {
 struct Calls {
     counts: usize,
     scans: usize,
+    /// Objects that the scans freed.
+    freed: usize,
+    /// Scans that could not make progress.
+    stops: usize,
 }
 
 impl Calls {
     const NONE: Self = Self {
         counts: 0,
         scans: 0,
+        freed: 0,
+        stops: 0,
     };
 
     fn show(&self, out: &mut Json<'_>) {
-        out.usize("counts", self.counts).usize("scans", self.scans);
+        out.usize("counts", self.counts)
+            .usize("scans", self.scans)
+            .usize("freed", self.freed)
+            .usize("stops", self.stops);
     }
 }
 
@@ -94,8 +103,6 @@ struct Numbers {
     /// Scans since each count, for the first counts. Only means something while one task at a time
     /// runs the callbacks.
     scans_by_pass: [usize; PASSES],
-    freed: usize,
-    stops: usize,
     min_nr_to_scan: usize,
     max_nr_to_scan: usize,
     fs_allowed: usize,
@@ -112,8 +119,6 @@ impl Numbers {
             calls: Calls::NONE,
         }; CALLERS],
         scans_by_pass: [0; PASSES],
-        freed: 0,
-        stops: 0,
         min_nr_to_scan: usize::MAX,
         max_nr_to_scan: 0,
         fs_allowed: 0,
@@ -121,8 +126,8 @@ impl Numbers {
         atomic: 0,
     };
 
-    /// Adds a call of `caller` with `add` to each place where its calls are counted.
-    fn called(&mut self, caller: &Caller, fs_allowed: bool, add: fn(&mut Calls)) {
+    /// Runs `add` on each place where the calls of `caller` are counted.
+    fn each(&mut self, caller: &Caller, add: impl Fn(&mut Calls)) {
         add(&mut self.calls);
         add(&mut self.ways[caller.way() as usize]);
 
@@ -133,6 +138,11 @@ impl Numbers {
         let named = &mut self.callers[slot.unwrap_or(CALLERS - 1)];
         named.comm = caller.comm;
         add(&mut named.calls);
+    }
+
+    /// Takes down a call of `caller`, with `add`.
+    fn called(&mut self, caller: &Caller, fs_allowed: bool, add: impl Fn(&mut Calls)) {
+        self.each(caller, add);
 
         if fs_allowed {
             self.fs_allowed += 1;
@@ -184,13 +194,14 @@ impl Stats {
     }
 
     /// Takes down what a scan answered.
-    pub(crate) fn scanned(&self, answer: ScanObjects) {
-        let mut numbers = self.numbers.lock();
-        if answer == ScanObjects::STOP {
-            numbers.stops += 1;
-        } else {
-            numbers.freed = numbers.freed.wrapping_add(answer.into_raw());
-        }
+    pub(crate) fn scanned(&self, caller: &Caller, answer: ScanObjects) {
+        self.numbers.lock().each(caller, |calls| {
+            if answer == ScanObjects::STOP {
+                calls.stops += 1;
+            } else {
+                calls.freed = calls.freed.wrapping_add(answer.into_raw());
+            }
+        });
     }
 
     /// Adds all counters to `out`.
@@ -199,8 +210,8 @@ impl Stats {
 
         out.usize("count_calls", numbers.calls.counts)
             .usize("scan_calls", numbers.calls.scans)
-            .usize("freed", numbers.freed)
-            .usize("stops", numbers.stops)
+            .usize("freed", numbers.calls.freed)
+            .usize("stops", numbers.calls.stops)
             .usize("max_nr_to_scan", numbers.max_nr_to_scan);
         if numbers.calls.scans > 0 {
             out.usize("min_nr_to_scan", numbers.min_nr_to_scan);

@@ -189,7 +189,8 @@ def test_s08_drop_caches(guest: Guest) -> None:
     # which is neither a batch nor as many as there are. What was freed calls for a second pass.
     assert seen["count_calls"] >= 2
     assert seen["scans_by_pass"] == [15] + [0] * (seen["count_calls"] - 1)
-    assert seen["other"] == {"counts": seen["count_calls"], "scans": 15}, "somebody else reclaimed, too"
+    alone = (seen["other"]["counts"], seen["other"]["scans"]) == (seen["count_calls"], 15)
+    assert alone, "somebody else reclaimed, too"
     # A plain system call: everything is allowed, and nothing is atomic.
     assert (seen["fs_forbidden"], seen["atomic"]) == (0, 0)
 
@@ -226,7 +227,7 @@ def test_s09_pressure(guest: Guest) -> None:
         refill(guest, 1024)
         seen = squeeze(guest, f"w{turn}", ballast=1024, at_once=1024 if ways["kswapd"] else BATCH)
         assert (seen["objects"], seen["freed"]) == (0, 1024)
-        assert (seen["other"], seen["atomic"]) == ({"counts": 0, "scans": 0}, 0)
+        assert (seen["other"]["counts"], seen["other"]["scans"], seen["atomic"]) == (0, 0, 0)
         ways = {way: scans + seen[way]["scans"] for way, scans in ways.items()}
         callers |= seen["callers"].keys()
         if all(ways.values()):

@@ -80,9 +80,11 @@ def scan_under_lock(guest: Guest) -> None:
 
     press(guest, locked=True)
     seen = counters(guest)
-    guest.prove(seen["direct"]["scans"] > 0, "direct reclaim scanned while its task held the lock")
-    assert seen["stops"] >= seen["direct"]["scans"], "a scan got a lock that its own task holds"
-    assert (seen["freed"], seen["objects"]) == (0, OBJECTS)
+    own = seen["callers"]["op"]
+    guest.prove(own["scans"] > 0, "direct reclaim scanned while its task held the lock")
+    assert (own["stops"], own["freed"]) == (own["scans"], 0), "a scan got a lock that its own task holds"
+    # Whoever else allocates while there is nothing (the sampler) reclaims, too, and may find the lock free.
+    assert seen["freed"] + seen["objects"] == OBJECTS
 
     op(guest, "reset")
     press(guest)
