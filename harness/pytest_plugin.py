@@ -134,7 +134,7 @@ def guest(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Gues
     request.node.stash[RUN] = run
     try:
         for detector in canary.needed(scenario, target):
-            canary.prove(detector, target, scenario.cmdline, workbench, _evidence(request.config))
+            canary.prove(detector, scenario, target, workbench, _evidence(request.config))
         yield run.start()
     finally:
         run.stop()

@@ -67,7 +67,7 @@ class Machine:
     kernel: Path
     initramfs: Path
     cmdline: tuple[str, ...] = ()
-    """Added to the target's."""
+    """Added to the target's, and in place of those of the same name there."""
     memory: Memory | None = None
     """None: ordinary memory."""
 
@@ -80,7 +80,10 @@ class Machine:
         the kernel's.
         """
         own = ("panic=-1", "rootfstype=ramfs", "console_msg_format=syslog")
-        return (*self.target.cmdline, *own, *self.cmdline)
+        named = {word.partition("=")[0] for word in self.cmdline}
+        # Not all parameters can be given twice: kmemleak that was once off stays off.
+        kept = [word for word in (*self.target.cmdline, *own) if word.partition("=")[0] not in named]
+        return (*kept, *self.cmdline)
 
     @property
     def readable(self) -> tuple[Path, ...]:

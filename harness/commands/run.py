@@ -51,7 +51,7 @@ def run_scenarios(order: Order) -> int:
         bench = Workbench(order.modules, order.tree, progress)
         for target in order.targets:
             runs = (entry.scenario for entry in entries if entry.scenario.why_impossible(target) is None)
-            for cmdline in dict.fromkeys(scenario.cmdline for scenario in runs):
+            for cmdline in dict.fromkeys(scenario.cmdline_on(target) for scenario in runs):
                 bench.template(target, cmdline)
         found, stopped = _run_pytest(order, entries, evidence, progress)
     results = _with_missing(found, entries, order.targets, stopped)

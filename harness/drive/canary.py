@@ -87,32 +87,36 @@ def needed(scenario: Scenario, target: Target) -> tuple[Detector, ...]:
     On a machine with high memory that is part of every scenario: nothing there may pass without it.
     """
     always = target.profile.detectors & {Detector.HIGHMEM}
-    return tuple(dict.fromkeys((*scenario.relies_on, *sorted(always))))
+    return tuple(dict.fromkeys((*scenario.detectors_on(target), *sorted(always))))
 
 
-def prove(detector: Detector, target: Target, cmdline: tuple[str, ...], bench: Workbench, root: Path) -> None:
-    """Have the canary of ``detector`` fire in a clone of the template that ``cmdline`` names.
+def prove(detector: Detector, scenario: Scenario, target: Target, bench: Workbench, root: Path) -> None:
+    """Have the canary of ``detector`` fire in a clone of the template that ``scenario`` runs in.
 
     ``root`` is the run's evidence. Raises :class:`InfrastructureError` when it does not.
     """
     canary = CANARIES[detector]
-    facts = (bench.template(target, cmdline).path.name, bench.module(target, canary.module).key)
+    template = bench.template(target, scenario.cmdline_on(target))
+    facts = (template.path.name, bench.module(target, canary.module).key)
     store = Store()
 
     def fire(directory: Path) -> None:
-        (directory / _OUTCOME).write_text(json.dumps(_fire(detector, target, cmdline, bench, root)) + "\n")
+        outcome = _fire(detector, scenario, target, bench, root)
+        (directory / _OUTCOME).write_text(json.dumps(outcome) + "\n")
 
     store.make("canary", digest("canary 2", detector, *facts), fire)
     store.forget("canary", keep=_KEEP)
 
 
 def _fire(
-    detector: Detector, target: Target, cmdline: tuple[str, ...], bench: Workbench, root: Path
+    detector: Detector, scenario: Scenario, target: Target, bench: Workbench, root: Path
 ) -> dict[str, str]:
     canary = CANARIES[detector]
     claim = f"{detector} finds a fault that was planted for it"
-    scenario = Scenario(f"canary-{detector}", claim, "", modules=(canary.module,), cmdline=cmdline)
-    run = ScenarioRun(scenario, target, bench, root)
+    planted = Scenario(
+        f"canary-{detector}", claim, "", modules=(canary.module,), cmdline=scenario.cmdline_on(target)
+    )
+    run = ScenarioRun(planted, target, bench, root)
     error: BaseException | None = None
     try:
         canary.sing(run.start())
@@ -128,4 +132,4 @@ def _fire(
             "what relies on it says nothing",
             run.evidence,
         )
-    return {"target": target.name, "cmdline": " ".join(cmdline), "reason": result.reason}
+    return {"target": target.name, "cmdline": " ".join(planted.cmdline), "reason": result.reason}

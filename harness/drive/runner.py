@@ -48,7 +48,7 @@ class ScenarioRun:
     def start(self) -> Guest:
         """Get a guest, unpack the scenario's modules in it, and start sampling."""
         scenario, target = self.scenario, self.target
-        template = self._bench.template(target, scenario.cmdline)
+        template = self._bench.template(target, scenario.cmdline_on(target))
         payload = self._bench.payload(target, scenario.modules)
         self.evidence.mkdir(parents=True, exist_ok=True)
         self._write_about()
@@ -141,7 +141,7 @@ class ScenarioRun:
             "kernel": {"release": kernel.release, "version": kernel.version, "build": str(kernel.build_dir)},
             "modules": self._bench.build_ids(self.target, self.scenario.modules),
             "files": {name: str(self._bench.module(self.target, name).ko) for name in self.scenario.modules},
-            "cmdline": list(self.scenario.cmdline),
+            "cmdline": list(self.scenario.cmdline_on(self.target)),
         }
         (self.evidence / "about.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 

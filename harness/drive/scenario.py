@@ -28,7 +28,8 @@ class Scenario:
     ``/modules``, not loaded. ``cmdline`` is added to the kernel's: such a scenario gets a template of
     its own. ``impossible`` maps an architecture's or a target's name to why it cannot show the claim.
     ``relies_on`` are detectors that the claim needs: on a target without one it is impossible, and on the
-    others each has to prove first that it is awake (:mod:`harness.drive.canary`).
+    others each has to prove first that it is awake (:mod:`harness.drive.canary`). ``uses`` are detectors that
+    it can do without, but which it asks where they are: they have to prove themselves, too.
     ``seconds`` is how long it may take on a guest that is not slowed down.
     """
 
@@ -39,6 +40,7 @@ class Scenario:
     cmdline: tuple[str, ...] = ()
     impossible: Mapping[str, str] = field(default_factory=dict)
     relies_on: tuple[Detector, ...] = ()
+    uses: tuple[Detector, ...] = ()
     seconds: float = 60.0
 
     def why_impossible(self, target: Target) -> str | None:
@@ -48,6 +50,15 @@ class Scenario:
             return told
         missing = [detector for detector in self.relies_on if detector not in target.profile.detectors]
         return f"it takes {missing[0]}, which this kernel is built without" if missing else None
+
+    def detectors_on(self, target: Target) -> tuple[Detector, ...]:
+        """What it needs awake on ``target``."""
+        return (*self.relies_on, *(one for one in self.uses if one in target.profile.detectors))
+
+    def cmdline_on(self, target: Target) -> tuple[str, ...]:
+        """What is added to the kernel's command line on ``target``."""
+        wakes = target.profile.wakes
+        return (*(wakes[one] for one in self.detectors_on(target) if one in wakes), *self.cmdline)
 
     @property
     def sort_key(self) -> tuple[str, int, str]:
@@ -63,6 +74,7 @@ def scenario(
     cmdline: tuple[str, ...] = (),
     impossible: Mapping[str, str] | None = None,
     relies_on: Iterable[str] = (),
+    uses: Iterable[str] = (),
     seconds: float = 60.0,
 ) -> Callable[[Function], Function]:
     """Mark a test function as the scenario ``scenario_id``; see :class:`Scenario`."""
@@ -78,6 +90,7 @@ def scenario(
         cmdline=cmdline,
         impossible=dict(impossible or {}),
         relies_on=tuple(Detector(name) for name in relies_on),
+        uses=tuple(Detector(name) for name in uses),
         seconds=seconds,
     )
 

@@ -63,6 +63,7 @@ def scenario_for(fault: Fault, target: Target) -> Scenario:
         "",
         modules=(MODULE,),
         impossible={} if why is None else {target.name: why},
+        uses=() if fault.needs is None else (fault.needs,),
         seconds=FAULT_SECONDS,
     )
 

@@ -208,6 +208,7 @@ def dropped_with_objects(guest: Guest) -> int:
     thread=PATCH,
     modules=(MODULE,),
     cmdline=SLAB_DEBUG,
+    uses=("kmemleak",),
     seconds=120,
 )
 def test_z31_leak(guest: Guest) -> None:

@@ -78,6 +78,12 @@ def test_the_kernel_is_told_its_console_and_its_end() -> None:
     assert "panic=-1" in words
 
 
+def test_a_parameter_takes_the_place_of_its_namesake() -> None:
+    words = replace(CLONE, cmdline=("panic=5", "console=hvc1")).full_cmdline
+    assert words[-2:] == ("panic=5", "console=hvc1")
+    assert [word for word in words if word.startswith(("panic=", "console="))] == ["panic=5", "console=hvc1"]
+
+
 def test_virtio_is_on_the_bus_of_the_architecture() -> None:
     mmio = replace(COLD, target=replace(TARGET, arch=replace(ARCH, virtio="device")))
     kinds = [device.partition(",")[0] for device in devices(mmio) if device.startswith("virtio-")]

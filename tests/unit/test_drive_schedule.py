@@ -65,6 +65,15 @@ def test_a_scenario_is_impossible_where_the_kernel_lacks_what_it_relies_on() -> 
     assert all("kmemleak" in str(reason) for reason in why.values())
 
 
+def test_a_costly_detector_is_awake_for_those_who_need_it() -> None:
+    plain, kasan = targets.target("7.3-x86_64"), targets.target("7.3-x86_64-kasan")
+    leak = Scenario("Z31", "", "", cmdline=("slab_debug=F",), uses=(Detector.KMEMLEAK,))
+    assert leak.why_impossible(plain) is None
+    assert leak.cmdline_on(plain) == ("slab_debug=F",)
+    assert leak.cmdline_on(kasan) == ("kmemleak=on", "slab_debug=F")
+    assert Scenario("Z30", "", "").cmdline_on(kasan) == ()
+
+
 def test_a_detector_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="kasam"):
         scenario("Z31", claim="", thread="", relies_on=("kasam",))
