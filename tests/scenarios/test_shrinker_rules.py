@@ -86,7 +86,7 @@ def scan_under_lock(guest: Guest) -> None:
     # Whoever else allocates while there is nothing (the sampler) reclaims, too, and may find the lock free.
     assert seen["freed"] + seen["objects"] == OBJECTS
 
-    op(guest, "reset")
+    refill(guest, OBJECTS)
     press(guest)
     seen = counters(guest)
     guest.prove(seen["direct"]["scans"] > 0, "direct reclaim scanned while nobody held the lock")
