@@ -50,9 +50,7 @@ def run_scenarios(order: Order) -> int:
     with Progress() as progress:
         bench = Workbench(order.modules, order.tree, progress)
         for target in order.targets:
-            runs = (entry.scenario for entry in entries if entry.scenario.why_impossible(target) is None)
-            for cmdline in dict.fromkeys(scenario.cmdline_on(target) for scenario in runs):
-                bench.template(target, cmdline)
+            bench.templates(target, (entry.scenario for entry in entries))
         found, stopped = _run_pytest(order, entries, evidence, progress)
     results = _with_missing(found, entries, order.targets, stopped)
     seconds = time.monotonic() - started

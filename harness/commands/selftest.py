@@ -58,12 +58,7 @@ def run_selftest(order: Order) -> int:
     with Progress() as progress:
         bench = Workbench((), None, progress)
         for target in order.targets:
-            for cmdline in dict.fromkeys(
-                selftest.scenario_for(fault, target).cmdline_on(target)
-                for fault in faults
-                if fault.why_impossible(target) is None
-            ):
-                bench.template(target, cmdline)
+            bench.templates(target, (selftest.scenario_for(fault, target) for fault in faults))
             bench.module(target, selftest.MODULE)
         results = _in_order(_run(order, faults, evidence, progress), faults, order.targets)
         if order.update:

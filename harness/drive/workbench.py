@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from harness.build.modules import Module, build_module, check_directory
 from harness.build.store import Store
 from harness.deadline import Deadline
 from harness.drive.guest import MODULES
+from harness.drive.scenario import Scenario
 from harness.errors import UserError
 from harness.progress import Progress
 from harness.targets import Target
@@ -64,6 +65,12 @@ class Workbench:
                 self.artefacts(target), self._store, extra_cmdline=cmdline, progress=self._progress
             )
         return self._templates[key]
+
+    def templates(self, target: Target, scenarios: Iterable[Scenario]) -> None:
+        """Make the templates that ``scenarios`` run in on ``target``, before any of them does."""
+        for scenario in scenarios:
+            if scenario.why_impossible(target) is None:
+                self.template(target, scenario.cmdline_on(target))
 
     def machine(self, template: Template, evidence: Path, payload: Path, deadline: Deadline) -> Machine:
         """A running guest for one scenario: a clone of ``template``, or one that is booted like it.
