@@ -19,6 +19,15 @@ const _: () = {
     assert!(size_of::<usize>() == size_of::<c_ulong>());
 };
 
+/// The lesser of the two; they have the same width, see above.
+const fn at_most(count: usize, most: c_ulong) -> c_ulong {
+    if count as c_ulong > most {
+        most
+    } else {
+        count as c_ulong
+    }
+}
+
 /// How many objects could be freed: the answer of [`Shrinker::count_objects`](crate::shrinker::Shrinker::count_objects).
 ///
 /// # Invariants
@@ -82,12 +91,10 @@ impl CountObjects {
     pub const fn from_count(count: usize) -> Self {
         if count == 0 {
             Self::EMPTY
-        } else if count > Self::MAX.value as usize {
-            Self::MAX
         } else {
             // INVARIANT: It is not greater than `MAX`.
             Self {
-                value: count as c_ulong,
+                value: at_most(count, Self::MAX.value),
             }
         }
     }
@@ -127,13 +134,9 @@ impl ScanObjects {
 
     /// A number of freed objects, 0 included; [`MAX`](Self::MAX) for more than that.
     pub const fn from_count(count: usize) -> Self {
-        if count > Self::MAX.value as usize {
-            Self::MAX
-        } else {
-            // INVARIANT: It is not greater than `MAX`.
-            Self {
-                value: count as c_ulong,
-            }
+        // INVARIANT: It is not greater than `MAX`.
+        Self {
+            value: at_most(count, Self::MAX.value),
         }
     }
 
