@@ -12,10 +12,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Final
 from harness import settings
 from harness.build import command, diagnostics, kconfig
 from harness.build.command import CommandFailed
+from harness.build.earlier import align_times, decides_options, earlier_builds, remove_half_written
 from harness.build.kconfig import Request
 from harness.build.kconfig_reason import source_arch
 from harness.build.root import BuildRoot
@@ -268,7 +267,7 @@ class _Build:
 
     def _seed(self) -> None:
         """Begin with a copy of the newest kernel for the same target, so that only changes are compiled."""
-        seed = next(iter(_seeds(self.store, self.target.name, self.root.key)), None)
+        seed = next(iter(earlier_builds(self.store, self.target.name, self.root.key)), None)
         if seed is None:
             return
         need_space(self.scratch, 2 * _KERNEL_BYTES, f"the kernel {self.target.name}")
@@ -290,11 +289,6 @@ class _Build:
         return digest(kconfig.as_text(self.requests))
 
 
-def decides_options(name: str) -> bool:
-    """Whether a file of a kernel's tree has a say in what a configuration becomes."""
-    return Path(name).name.startswith("Kconfig") or name.startswith("scripts/") or name.endswith(".config")
-
-
 def _announced(log: Path) -> set[str]:
     """The steps that make has announced so far, in this compilation and in those that were interrupted."""
     try:
@@ -312,75 +306,6 @@ def _read_counts(record: Path) -> dict[str, int]:
     return {str(name): int(count) for name, count in counts.items()} if isinstance(counts, dict) else {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Seed:
-    """An earlier kernel: where it is, the tree it was made of, and what was asked of its configuration."""
-
-    made: float
-    path: Path
-    tree: Path
-    requests: str
-
-
-def _seeds(store: Store, target: str, toolchain: str) -> list[_Seed]:
-    """Finished kernels of ``target`` by the same toolchain, the newest first."""
-    found = []
-    for record in store.root.glob(f"kernel/{target}-*/kernel.json"):
-        facts = json.loads(record.read_text(encoding="utf-8"))
-        seed = _Seed(record.stat().st_mtime, record.parent, Path(facts["tree"]), facts["requests"])
-        if facts["target"] == target and facts["toolchain"] == toolchain and seed.tree.is_dir():
-            found.append(seed)
-    return sorted(found, key=lambda seed: seed.made, reverse=True)
-
-
-def align_times(before: Path, after: Path) -> list[str]:
-    """Let make see what changed from one tree to another; the files that did.
-
-    make compares times only, and those of a tree say when it was unpacked or patched: going back to
-    an older patch would compile nothing, and an unpacked git reference everything. So a file that is
-    as it was before gets its time of before, and any other the time of now.
-    """
-    changed: list[str] = []
-    for name in _names(after):
-        old, new = before / name, after / name
-        if _same_file(old, new):
-            facts = old.lstat()
-            times = (facts.st_atime_ns, facts.st_mtime_ns)
-            if new.lstat().st_mtime_ns != facts.st_mtime_ns:
-                os.utime(new, ns=times, follow_symlinks=False)
-        else:
-            os.utime(new, follow_symlinks=False)
-            changed.append(name)
-    return changed
-
-
-def _names(tree: Path) -> Iterator[str]:
-    """The files of a tree, relative to it."""
-    base = os.fspath(tree)
-    stack = [base]
-    while stack:
-        with os.scandir(stack.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(entry.path)
-                else:
-                    yield entry.path[len(base) + 1 :]
-
-
-def _same_file(old: Path, new: Path) -> bool:
-    try:
-        one, two = old.lstat(), new.lstat()
-        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino):
-            return True
-        if (one.st_mode, one.st_size) != (two.st_mode, two.st_size):
-            return False
-        if stat.S_ISLNK(one.st_mode):
-            return os.readlink(old) == os.readlink(new)
-        return old.read_bytes() == new.read_bytes()
-    except FileNotFoundError:
-        return False
-
-
 def find_vermagic(output: Path) -> str:
     """The string that a module's vermagic must equal: vermagic[] of kernel/module/main.c, from vmlinux."""
     release = (output / "include/config/kernel.release").read_bytes().strip()
@@ -388,18 +313,3 @@ def find_vermagic(output: Path) -> str:
         if (found := re.search(rb"(?<![ -~])(" + re.escape(release) + rb" [\w. ]*)\0", content)) is None:
             raise InfrastructureError(f"the kernel {release.decode()} holds no vermagic")
         return bytes(found.group(1)).decode()
-
-
-def remove_half_written(output: Path) -> None:
-    """Remove outputs that were being written again when an earlier make was killed.
-
-    kbuild writes ``.NAME.cmd`` after NAME is complete (scripts/Kbuild.include, cmd_and_fixdep), so a
-    file newer than its record may be cut short. One without a record is made again anyway.
-    """
-    for folder, _, names in os.walk(output):
-        for name in names:
-            if name.endswith(".cmd") and name.startswith("."):
-                file = Path(folder, name[1:-4])
-                with suppress(FileNotFoundError):
-                    if file.stat().st_mtime_ns > Path(folder, name).stat().st_mtime_ns:
-                        file.unlink()

@@ -23,7 +23,7 @@ from harness.boot.machine import CONSOLE
 from harness.boot.template import BOOT_LOG
 from harness.commands.evidence import new_evidence_dir
 from harness.drive import golden, schedule, selftest
-from harness.drive.faults import Fault
+from harness.drive.fault import Fault
 from harness.drive.workbench import Workbench
 from harness.errors import InfrastructureError
 from harness.judge.verdict import Result, Verdict, exit_code

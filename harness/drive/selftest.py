@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from harness.boot.machine import CONSOLE, Machine, await_guest, shell_answers
 from harness.deadline import Deadline
-from harness.drive.faults import FAULTS, INNOCENTS, Fault, Sought
+from harness.drive.fault import Fault, Sought
+from harness.drive.faults import FAULTS, INNOCENTS
 from harness.drive.guest import Guest
 from harness.drive.scenario import Scenario
 from harness.errors import GuestLost, HarnessError, KernelCrashed, UserError, Vacuous

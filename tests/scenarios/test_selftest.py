@@ -14,7 +14,8 @@ import pytest
 
 from harness import targets
 from harness.drive import selftest
-from harness.drive.faults import FAULTS, INNOCENTS, Fault
+from harness.drive.fault import Fault
+from harness.drive.faults import FAULTS, INNOCENTS
 from harness.drive.runner import ScenarioRun, impossible
 from harness.drive.workbench import Workbench
 from harness.judge.verdict import Verdict

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import kernel
+from harness.build import earlier, kernel
 from harness.errors import InfrastructureError
 
 
@@ -26,7 +26,7 @@ def test_half_written_objects_are_removed(tmp_path: Path) -> None:
     at(tmp_path / "mm/.cut.o.cmd", 101)
     without = at(tmp_path / "rust/libkernel.rmeta", 100)
     at(tmp_path / "mm/.ghost.o.cmd", 101)
-    kernel.remove_half_written(tmp_path)
+    earlier.remove_half_written(tmp_path)
     assert whole.exists()
     assert not cut.exists()
     assert without.exists(), "kbuild would not make it again"
@@ -45,7 +45,7 @@ def test_times_say_what_changed(tmp_path: Path) -> None:
     at(before / "mm/gone.c", 100)
     (before / "link").symlink_to("linked.c")
     (after / "link").symlink_to("mm/patched.c")
-    assert sorted(kernel.align_times(before, after)) == ["link", "mm/new.c", "mm/patched.c"]
+    assert sorted(earlier.align_times(before, after)) == ["link", "mm/new.c", "mm/patched.c"]
     times = {path.relative_to(after).as_posix(): path.lstat().st_mtime for path in after.rglob("*")}
     assert times["linked.c"] == 100
     assert times["mm/unpacked_again.c"] == 200
@@ -80,4 +80,4 @@ def test_what_decides_the_configuration() -> None:
         "kernel/configs/tiny.config",
         "mm/zswap.c",
     ]
-    assert [kernel.decides_options(name) for name in names] == [True, True, True, True, False]
+    assert [earlier.decides_options(name) for name in names] == [True, True, True, True, False]

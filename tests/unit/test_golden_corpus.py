@@ -15,7 +15,8 @@ import pytest
 
 from harness import targets
 from harness.drive import golden, selftest
-from harness.drive.faults import FAULTS, INNOCENTS, Fault
+from harness.drive.fault import Fault
+from harness.drive.faults import FAULTS, INNOCENTS
 from harness.drive.golden import CORPUS, Golden, read
 from harness.judge.dmesg import parse
 
