@@ -13,6 +13,7 @@ mod json;
 #[path = "../common/ops.rs"]
 mod ops;
 
+mod adapter;
 mod buckets;
 mod context;
 mod counted;
@@ -54,7 +55,7 @@ enum RustZpool {
 /// What there is while the module is loaded. The fields are dropped from the first to the last: no
 /// pool can be made any more when the operations end, and nobody counts any more when the records do.
 struct Loaded<B: Backend> {
-    _registration: Pin<KBox<zpool::Registration<Counted<B>>>>,
+    _registration: Pin<KBox<adapter::Registration<Counted<B>>>>,
     _operations: ops::Registration<operations::State<B>>,
     _records: counted::Records,
 }
@@ -73,7 +74,7 @@ impl<B: Backend> Loaded<B> {
         let owner = module_parameters::owner.value().then_some(module);
         // SAFETY: This is the last that can fail, and the registration is dropped with the module,
         // in its exit function. Without an owner that is wrong, which is what the parameter is for.
-        let registration = unsafe { zpool::Registration::register(c"rust_zpool", owner) };
+        let registration = unsafe { adapter::Registration::register(c"rust_zpool", owner) };
         Ok(Self {
             _registration: KBox::pin_init(registration, GFP_KERNEL)?,
             _operations: operations,
