@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from harness.errors import InfrastructureError
@@ -14,7 +15,9 @@ def new_evidence_dir() -> Path:
     """A new folder for a run, and ``latest`` pointing to it."""
     folder = run_dir()
     try:
-        folder.mkdir(parents=True)
+        while not _made(folder):
+            time.sleep(0.001)
+            folder = run_dir()
         latest = folder.with_name(f".latest.{os.getpid()}")
         latest.symlink_to(folder.name)
         latest.replace(folder.with_name("latest"))
@@ -23,3 +26,12 @@ def new_evidence_dir() -> Path:
             f"cannot write evidence to {folder}: {error.strerror}", "name a folder with HARNESS_EVIDENCE"
         ) from error
     return folder
+
+
+def _made(folder: Path) -> bool:
+    """Make the folder; False when a run that began in the same millisecond has it already."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
