@@ -83,7 +83,8 @@ struct Shared {
 struct Private {
     /// Of an object that is freed, the allocator and KASAN write over the beginning and the middle.
     /// The pointer is neither, so a callback that comes too late is caught reading it, and then goes on.
-    _room: [usize; 5],
+    /// Nor does the next `kmalloc` of anybody take the object: few ask for one as large.
+    _room: [u8; 1500],
     shared: Arc<Shared>,
 }
 
@@ -124,11 +125,13 @@ struct Control {
 
 impl Control {
     fn register(&self, builder: ShrinkerBuilder) -> Result {
-        let private = Private {
-            _room: [0; 5],
-            shared: self.shared.clone(),
-        };
-        let private = KBox::new(private, GFP_KERNEL)?;
+        let private = KBox::init(
+            init!(Private {
+                _room <- pin_init::init_zeroed(),
+                shared: self.shared.clone(),
+            }),
+            GFP_KERNEL,
+        )?;
         let mut attached = self.attached.lock();
         if attached.is_some() {
             return Err(EBUSY);
