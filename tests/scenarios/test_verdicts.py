@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,10 +103,8 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def run_all(folder: Path) -> dict[str, Any]:
     """What the results file says, by scenario."""
-    folder = tmp_path_factory.mktemp("verdicts")
     (folder / "test_wrong.py").write_text(HEAD + SCENARIOS, encoding="utf-8")
     words = ["-p", "harness.pytest_plugin", "-p", "no:cacheprovider", f"--evidence={folder / 'evidence'}"]
     run = subprocess.run(
@@ -118,26 +117,25 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout + run.stderr
     document = json.loads((folder / "evidence" / "results.json").read_text(encoding="utf-8"))
-    return {result["scenario"]: {**result, "folder": folder / "evidence"} for result in document["results"]}
+    return {result["scenario"]: result for result in document["results"]}
 
 
-def test_every_scenario_has_a_result(results: dict[str, Any]) -> None:
+def test_each_verdict_is_given_for_what_it_is_for(tmp_path: Path) -> None:
+    # One test and not a dozen: a session of several processes would run the guests in each.
+    results = run_all(tmp_path)
     assert sorted(results) == sorted(EXPECTED)
+    for name, (verdict, reason) in EXPECTED.items():
+        found = results[name]
+        assert (found["verdict"], reason in found["reason"]) == (verdict, True), found
+    check_evidence_of_the_worst(tmp_path / "evidence", results["V02"], results["V04"])
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_the_verdict_is_the_right_one(results: dict[str, Any], name: str) -> None:
-    verdict, reason = EXPECTED[name]
-    assert (results[name]["verdict"], reason in results[name]["reason"]) == (verdict, True), results[name]
-
-
-def test_evidence_of_the_worst_is_kept(results: dict[str, Any]) -> None:
-    panic, hang = results["V02"], results["V04"]
-    console = (panic["folder"] / panic["evidence"] / "console.log").read_text()
+def check_evidence_of_the_worst(evidence: Path, panic: dict[str, Any], hang: dict[str, Any]) -> None:
+    console = (evidence / panic["evidence"] / "console.log").read_text()
     assert "Kernel panic - not syncing: sysrq triggered crash" in console
     assert [report["kind"] for report in panic["reports"]] == ["panic"]
-    saved = (hang["folder"] / hang["evidence"] / "hang.txt").read_text()
+    saved = (evidence / hang["evidence"] / "hang.txt").read_text()
     assert "RIP=" in saved, "the processors' registers"
     assert "sysrq: Show State" in saved, "the kernel's own answer"
-    console = (hang["folder"] / hang["evidence"] / "console.log").read_text()
+    console = (evidence / hang["evidence"] / "console.log").read_text()
     assert "sysrq" not in console, "what it said only because it was asked"
