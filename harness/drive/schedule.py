@@ -40,12 +40,15 @@ def load(store: Store) -> Durations:
 
 
 def remember(store: Store, taken: Durations) -> None:
-    """Add how long tests took."""
-    new = {test: round(seconds, 2) for test, seconds in taken.items() if seconds >= WORTH_SECONDS}
-    if new and store.root.is_dir():
+    """Add how long tests took; one that was long and is no more is forgotten."""
+    if taken and store.root.is_dir():
         with store.lock("durations", "file"):
-            text = json.dumps({**load(store), **new}, indent=1, sort_keys=True)
-            write_atomically(store.root / _FILE, text + "\n")
+            before = load(store)
+            known = {**before, **{test: round(seconds, 2) for test, seconds in taken.items()}}
+            known = {test: seconds for test, seconds in known.items() if seconds >= WORTH_SECONDS}
+            if known != before:
+                text = json.dumps(known, indent=1, sort_keys=True)
+                write_atomically(store.root / _FILE, text + "\n")
 
 
 def expected(known: Durations, test: str, *, guest: bool) -> float:

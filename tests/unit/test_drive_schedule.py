@@ -29,6 +29,8 @@ def test_durations_are_kept_from_run_to_run(tmp_path: Path) -> None:
     schedule.remember(store, {"one": 1.234, "unit": 0.01})
     schedule.remember(store, {"two": 2.0, "one": 1.5})
     assert schedule.load(store) == {"one": 1.5, "two": 2.0}, "what takes no time is not worth a line"
+    schedule.remember(store, {"two": 0.01})
+    assert schedule.load(store) == {"one": 1.5}, "nor what takes none any more"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', '{"a": null}'])
