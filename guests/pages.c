@@ -9,7 +9,8 @@
  *   map N             map N pages, never huge
  *   fill SEED LO HI   first LO to HI bytes of each page random, the rest zero
  *   pageout           ask the kernel to reclaim them
- *   where             how many are swapped, and how many present (pagemap)
+ *   where             how many are swapped, and how many present (pagemap); how
+ *                     many of those swapped are still in the swap cache (mincore)
  *   verify            read them all, count those that are not as filled
  *   spoil N           change one bit of page N: verify has to notice
  *   touch             read them all
@@ -28,6 +29,7 @@
 #include "guest.h"
 
 #define HELD_MAX	256
+#define AT_ONCE		512
 #define PAGEMAP_PRESENT	(1ULL << 63)
 #define PAGEMAP_SWAPPED	(1ULL << 62)
 
@@ -129,10 +131,41 @@ static void do_map(size_t pages)
 	reply_errno(0);
 }
 
+/* Which of the next pages have their content in memory, be it unmapped; how many were asked for. */
+static size_t look(size_t from, unsigned char *resident)
+{
+	size_t pages = area_pages - from < AT_ONCE ? area_pages - from : AT_ONCE;
+
+	if (syscall(__NR_mincore, area + from * page_size, pages * page_size, resident))
+		memset(resident, 0, pages);
+	return pages;
+}
+
+/*
+ * Reclaim may have done no more than to unmap a page: it was on its way to the disk,
+ * or another CPU had its hand on it, and it was not even written. It is in the swap
+ * cache, where MADV_PAGEOUT does not look; reading maps it again.
+ */
+static void do_pageout(void)
+{
+	static unsigned char resident[AT_ONCE];
+	size_t from, pages, i;
+
+	for (from = 0; from < area_pages; from += pages) {
+		pages = look(from, resident);
+		for (i = 0; i < pages; i++)
+			if (resident[i] & 1)
+				(void)*(volatile char *)(area + (from + i) * page_size);
+	}
+	i = syscall(__NR_madvise, area, area_pages * page_size, MADV_PAGEOUT);
+	reply_errno(i ? errno : 0);
+}
+
 static void do_where(void)
 {
-	static __u64 entries[512];
-	size_t swapped = 0, present = 0, done = 0;
+	static __u64 entries[AT_ONCE];
+	static unsigned char resident[AT_ONCE];
+	size_t swapped = 0, present = 0, cached = 0, done = 0;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	off_t at = (off_t)((size_t)area / page_size * sizeof(entries[0]));
 
@@ -141,7 +174,7 @@ static void do_where(void)
 		return;
 	}
 	while (done < area_pages) {
-		size_t want = area_pages - done < 512 ? area_pages - done : 512;
+		size_t want = look(done, resident);
 		ssize_t got = read(fd, entries, want * sizeof(entries[0]));
 		ssize_t i;
 
@@ -151,13 +184,14 @@ static void do_where(void)
 		for (i = 0; i < got; i++) {
 			swapped += !!(entries[i] & PAGEMAP_SWAPPED);
 			present += !!(entries[i] & PAGEMAP_PRESENT);
+			cached += (entries[i] & PAGEMAP_SWAPPED) && (resident[i] & 1);
 		}
 		done += got;
 	}
 	close(fd);
-	REPLY("{\"ok\":%s,\"pages\":%lu,\"swapped\":%lu,\"present\":%lu}\n",
+	REPLY("{\"ok\":%s,\"pages\":%lu,\"swapped\":%lu,\"present\":%lu,\"cached\":%lu}\n",
 	      done == area_pages ? "true" : "false", (unsigned long)area_pages,
-	      (unsigned long)swapped, (unsigned long)present);
+	      (unsigned long)swapped, (unsigned long)present, (unsigned long)cached);
 }
 
 static void do_verify(void)
@@ -178,8 +212,12 @@ static void do_hold(size_t pages, size_t spare)
 {
 	char *at;
 
-	if (held_areas == HELD_MAX || spare >= pages) {
-		reply_errno(spare >= pages ? EINVAL : ENOSPC);
+	if (spare >= pages) {
+		reply_errno(EINVAL);
+		return;
+	}
+	if (held_areas == HELD_MAX) {
+		reply_errno(ENOSPC);
 		return;
 	}
 	at = mmap(NULL, pages * page_size, PROT_READ | PROT_WRITE,
@@ -241,8 +279,7 @@ static int run_line(char *rest)
 			fill_page(i);
 		reply_errno(0);
 	} else if (!strcmp(verb, "pageout")) {
-		i = syscall(__NR_madvise, area, area_pages * page_size, MADV_PAGEOUT);
-		reply_errno(i ? errno : 0);
+		do_pageout();
 	} else if (!strcmp(verb, "where")) {
 		do_where();
 	} else if (!strcmp(verb, "verify")) {

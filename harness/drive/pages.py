@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a workload's pages are, as its pagemap has it; all numbers are pages."""
+    """Where a workload's pages are; all numbers are pages.
+
+    ``cached`` of those ``swapped`` are still in the swap cache: unmapped, and perhaps not even written.
+    """
 
     pages: int
     swapped: int
     present: int
+    cached: int
 
 
 class Pages:
@@ -60,9 +64,9 @@ class Pages:
         self.ask("pageout")
 
     def where(self) -> Where:
-        """How many pages are swapped and how many present."""
+        """How many pages are swapped and how many present (/proc/self/pagemap, mincore(2))."""
         answer = self.ask("where")
-        return Where(answer["pages"], answer["swapped"], answer["present"])
+        return Where(answer["pages"], answer["swapped"], answer["present"], answer["cached"])
 
     def swapped(self) -> int:
         return self.where().swapped
@@ -103,14 +107,18 @@ class Pages:
         self.ask("exit")
         self.mapped = 0
 
-    def push_out(self, *, tries: int = 10) -> None:
-        """Have all pages reclaimed: ask again while some are in a CPU's batches of the LRU lists.
+    def push_out(self, *, tries: int = 50) -> None:
+        """Have all pages reclaimed, to where nothing but a store brings them back from.
 
-        Raises :class:`Vacuous` when some stay.
+        Asks again while some are in a CPU's batches of the LRU lists, or on their way to the disk, or
+        unmapped only. Raises :class:`Vacuous` when some stay.
         """
         for _ in range(tries):
             self.pageout()
             where = self.where()
-            if where.swapped == self.mapped:
+            if where.swapped == self.mapped and not where.cached:
                 return
-        raise Vacuous(f"{where.swapped} of {self.mapped} pages went out, {where.present} are still present")
+        raise Vacuous(
+            f"{where.swapped} of {self.mapped} pages went out, {where.cached} of them to the swap cache only,"
+            f" {where.present} are still present"
+        )
