@@ -41,4 +41,25 @@ static inline int join(char *line, size_t size, int argc, char **argv)
 	return (int)len;
 }
 
+/* Takes the first word off *rest, which may have none left: then it is empty. */
+static inline char *next_word(char **rest)
+{
+	char *word = *rest;
+
+	while (*word == ' ')
+		word++;
+	*rest = word;
+	while (**rest && **rest != ' ')
+		(*rest)++;
+	if (**rest)
+		*(*rest)++ = '\0';
+	return word;
+}
+
+/* The same, as a number; 0 for none. */
+static inline size_t next_number(char **rest)
+{
+	return strtoul(next_word(rest), NULL, 10);
+}
+
 #endif /* GUEST_H */

@@ -26,6 +26,7 @@
 
 #include <asm/mman.h>
 
+#include "content.h"
 #include "guest.h"
 
 #define HELD_MAX	256
@@ -36,108 +37,79 @@
 static size_t page_size;
 static char *area;
 static size_t area_pages;
-static __u64 seed;
-static size_t random_low, random_high;
+static struct content content;
 
 static struct { void *at; size_t len; } held[HELD_MAX];
 static size_t held_areas, held_pages;
+/* What mincore says of AT_ONCE pages. */
+static unsigned char resident[AT_ONCE];
+static int go_on = 1;
 
 static char in_path[64], out_path[64], pid_path[64];
 static char line[256];
 static char reply[512];
 static int reply_len;
 
-/* splitmix64: every seed gives a stream of its own. */
-static __u64 mix(__u64 *state)
+static char *page(size_t index)
 {
-	__u64 z = (*state += 0x9e3779b97f4a7c15ULL);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
+	return area + index * page_size;
 }
 
-/* The number of random words of page index; *state is left at the first of them. */
-static size_t page_stream(size_t index, __u64 *state)
-{
-	__u64 range = random_high - random_low + 1;
-
-	*state = seed + index * 0xd1342543de82ef95ULL;
-	return (random_low + (size_t)(((mix(state) >> 32) * range) >> 32)) / sizeof(__u64);
-}
-
-static void fill_page(size_t index)
-{
-	__u64 *word = (__u64 *)(area + index * page_size);
-	__u64 *end = word + page_size / sizeof(*word);
-	__u64 state;
-	size_t left = page_stream(index, &state);
-
-	while (left--)
-		*word++ = mix(&state);
-	while (word < end)
-		*word++ = 0;
-}
-
-static int page_is_right(size_t index)
-{
-	const __u64 *word = (__u64 *)(area + index * page_size);
-	const __u64 *end = word + page_size / sizeof(*word);
-	__u64 state;
-	size_t left = page_stream(index, &state);
-
-	while (left--)
-		if (*word++ != mix(&state))
-			return 0;
-	while (word < end)
-		if (*word++)
-			return 0;
-	return 1;
-}
-
+/* A verb returns an error number, and 0 also after a reply of its own. */
 #define REPLY(...) (reply_len = snprintf(reply, sizeof(reply), __VA_ARGS__))
 
-static void reply_errno(int err)
-{
-	if (err)
-		REPLY("{\"ok\":false,\"errno\":%d}\n", err);
-	else
-		REPLY("{\"ok\":true}\n");
-}
-
-static void do_unmap(void)
+static int do_unmap(char *rest)
 {
 	if (area)
 		munmap(area, area_pages * page_size);
 	area = NULL;
 	area_pages = 0;
+	return 0;
 }
 
-static void do_map(size_t pages)
+static int do_map(char *rest)
 {
+	size_t pages = next_number(&rest);
 	void *at;
 
-	do_unmap();
+	do_unmap(rest);
 	at = mmap(NULL, pages * page_size, PROT_READ | PROT_WRITE,
 		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (at == MAP_FAILED) {
-		reply_errno(errno);
-		return;
-	}
+	if (at == MAP_FAILED)
+		return errno;
 	/* Fails, rightly, where the kernel has no huge pages to begin with. */
 	syscall(__NR_madvise, at, pages * page_size, MADV_NOHUGEPAGE);
 	area = at;
 	area_pages = pages;
-	reply_errno(0);
+	return 0;
 }
 
-/* Which of the next pages have their content in memory, be it unmapped; how many were asked for. */
-static size_t look(size_t from, unsigned char *resident)
+static int do_fill(char *rest)
+{
+	size_t i;
+
+	content.seed = next_number(&rest);
+	content.low = next_number(&rest);
+	content.high = next_number(&rest);
+	if (content.low > content.high || content.high > page_size)
+		return EINVAL;
+	for (i = 0; i < area_pages; i++)
+		content_write(&content, i, page(i), page_size);
+	return 0;
+}
+
+static void read_page(size_t index)
+{
+	(void)*(volatile char *)page(index);
+}
+
+/* Which of the next pages have their content in memory, even if unmapped: how many it looked at, or -1. */
+static ssize_t look(size_t from)
 {
 	size_t pages = area_pages - from < AT_ONCE ? area_pages - from : AT_ONCE;
 
-	if (syscall(__NR_mincore, area + from * page_size, pages * page_size, resident))
-		memset(resident, 0, pages);
+	if (syscall(__NR_mincore, page(from), pages * page_size, resident))
+		return -1;
 	return pages;
 }
 
@@ -146,38 +118,36 @@ static size_t look(size_t from, unsigned char *resident)
  * or another CPU had its hand on it, and it was not even written. It is in the swap
  * cache, where MADV_PAGEOUT does not look; reading maps it again.
  */
-static void do_pageout(void)
+static int do_pageout(char *rest)
 {
-	static unsigned char resident[AT_ONCE];
-	size_t from, pages, i;
+	size_t from;
+	ssize_t pages, i;
 
 	for (from = 0; from < area_pages; from += pages) {
-		pages = look(from, resident);
+		pages = look(from);
+		if (pages < 0)
+			return errno;
 		for (i = 0; i < pages; i++)
 			if (resident[i] & 1)
-				(void)*(volatile char *)(area + (from + i) * page_size);
+				read_page(from + i);
 	}
-	i = syscall(__NR_madvise, area, area_pages * page_size, MADV_PAGEOUT);
-	reply_errno(i ? errno : 0);
+	return syscall(__NR_madvise, area, area_pages * page_size, MADV_PAGEOUT) ? errno : 0;
 }
 
-static void do_where(void)
+static int do_where(char *rest)
 {
 	static __u64 entries[AT_ONCE];
-	static unsigned char resident[AT_ONCE];
 	size_t swapped = 0, present = 0, cached = 0, done = 0;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	off_t at = (off_t)((size_t)area / page_size * sizeof(entries[0]));
 
-	if (fd < 0 || lseek(fd, at, SEEK_SET) != at) {
-		reply_errno(errno);
-		return;
-	}
+	if (fd < 0 || lseek(fd, at, SEEK_SET) != at)
+		return errno;
 	while (done < area_pages) {
-		size_t want = look(done, resident);
-		ssize_t got = read(fd, entries, want * sizeof(entries[0]));
-		ssize_t i;
+		ssize_t want = look(done), got = -1, i;
 
+		if (want > 0)
+			got = read(fd, entries, want * sizeof(entries[0]));
 		if (got <= 0)
 			break;
 		got /= sizeof(entries[0]);
@@ -192,40 +162,56 @@ static void do_where(void)
 	REPLY("{\"ok\":%s,\"pages\":%lu,\"swapped\":%lu,\"present\":%lu,\"cached\":%lu}\n",
 	      done == area_pages ? "true" : "false", (unsigned long)area_pages,
 	      (unsigned long)swapped, (unsigned long)present, (unsigned long)cached);
+	return 0;
 }
 
-static void do_verify(void)
+static int do_verify(char *rest)
 {
 	size_t wrong = 0, first = 0, i;
 
 	for (i = 0; i < area_pages; i++) {
-		if (page_is_right(i))
+		if (content_is(&content, i, page(i), page_size))
 			continue;
 		if (!wrong++)
 			first = i;
 	}
 	REPLY("{\"ok\":true,\"pages\":%lu,\"wrong\":%lu,\"first_wrong\":%lu}\n",
 	      (unsigned long)area_pages, (unsigned long)wrong, (unsigned long)first);
+	return 0;
 }
 
-static void do_hold(size_t pages, size_t spare)
+static int do_spoil(char *rest)
 {
+	size_t index = next_number(&rest);
+
+	if (index >= area_pages)
+		return EINVAL;
+	page(index)[page_size - 1] ^= 1;
+	return 0;
+}
+
+static int do_touch(char *rest)
+{
+	size_t i;
+
+	for (i = 0; i < area_pages; i++)
+		read_page(i);
+	return 0;
+}
+
+static int do_hold(char *rest)
+{
+	size_t pages = next_number(&rest), spare = next_number(&rest);
 	char *at;
 
-	if (spare >= pages) {
-		reply_errno(EINVAL);
-		return;
-	}
-	if (held_areas == HELD_MAX) {
-		reply_errno(ENOSPC);
-		return;
-	}
+	if (spare >= pages)
+		return EINVAL;
+	if (held_areas == HELD_MAX)
+		return ENOSPC;
 	at = mmap(NULL, pages * page_size, PROT_READ | PROT_WRITE,
 		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
-	if (at == MAP_FAILED) {
-		reply_errno(errno);
-		return;
-	}
+	if (at == MAP_FAILED)
+		return errno;
 	pages -= spare;
 	if (spare)
 		munmap(at + pages * page_size, spare * page_size);
@@ -233,85 +219,56 @@ static void do_hold(size_t pages, size_t spare)
 	held[held_areas++].len = pages * page_size;
 	held_pages += pages;
 	REPLY("{\"ok\":true,\"held\":%lu}\n", (unsigned long)held_pages);
+	return 0;
 }
 
-static void do_release(void)
+static int do_release(char *rest)
 {
 	while (held_areas) {
 		held_areas--;
 		munmap(held[held_areas].at, held[held_areas].len);
 	}
 	held_pages = 0;
-	reply_errno(0);
+	return 0;
 }
 
-static char *next_word(char **rest)
+static int do_exit(char *rest)
 {
-	char *word = *rest;
-
-	while (*word == ' ')
-		word++;
-	*rest = word;
-	while (**rest && **rest != ' ')
-		(*rest)++;
-	if (**rest)
-		*(*rest)++ = '\0';
-	return word;
+	go_on = 0;
+	return 0;
 }
 
-/* Returns 0 when it is time to go. */
-static int run_line(char *rest)
+static const struct {
+	const char *name;
+	int (*run)(char *rest);
+} verbs[] = {
+	{ "map", do_map },
+	{ "fill", do_fill },
+	{ "pageout", do_pageout },
+	{ "where", do_where },
+	{ "verify", do_verify },
+	{ "spoil", do_spoil },
+	{ "touch", do_touch },
+	{ "unmap", do_unmap },
+	{ "hold", do_hold },
+	{ "release", do_release },
+	{ "exit", do_exit },
+};
+
+static void run_line(char *rest)
 {
 	char *verb = next_word(&rest);
+	int err = EINVAL;
 	size_t i;
 
-	if (!strcmp(verb, "map")) {
-		do_map(strtoul(next_word(&rest), NULL, 10));
-	} else if (!strcmp(verb, "fill")) {
-		seed = strtoul(next_word(&rest), NULL, 10);
-		random_low = strtoul(next_word(&rest), NULL, 10);
-		random_high = strtoul(next_word(&rest), NULL, 10);
-		if (random_low > random_high || random_high > page_size) {
-			reply_errno(EINVAL);
-			return 1;
-		}
-		for (i = 0; i < area_pages; i++)
-			fill_page(i);
-		reply_errno(0);
-	} else if (!strcmp(verb, "pageout")) {
-		do_pageout();
-	} else if (!strcmp(verb, "where")) {
-		do_where();
-	} else if (!strcmp(verb, "verify")) {
-		do_verify();
-	} else if (!strcmp(verb, "spoil")) {
-		i = strtoul(next_word(&rest), NULL, 10);
-		if (i >= area_pages) {
-			reply_errno(EINVAL);
-			return 1;
-		}
-		area[i * page_size + page_size - 1] ^= 1;
-		reply_errno(0);
-	} else if (!strcmp(verb, "touch")) {
-		for (i = 0; i < area_pages; i++)
-			(void)*(volatile char *)(area + i * page_size);
-		reply_errno(0);
-	} else if (!strcmp(verb, "unmap")) {
-		do_unmap();
-		reply_errno(0);
-	} else if (!strcmp(verb, "hold")) {
-		size_t pages = strtoul(next_word(&rest), NULL, 10);
-
-		do_hold(pages, strtoul(next_word(&rest), NULL, 10));
-	} else if (!strcmp(verb, "release")) {
-		do_release();
-	} else if (!strcmp(verb, "exit")) {
-		reply_errno(0);
-		return 0;
-	} else {
-		reply_errno(EINVAL);
-	}
-	return 1;
+	reply_len = 0;
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (!strcmp(verb, verbs[i].name))
+			err = verbs[i].run(rest);
+	if (err)
+		REPLY("{\"ok\":false,\"errno\":%d}\n", err);
+	else if (!reply_len)
+		REPLY("{\"ok\":true}\n");
 }
 
 /* One line of text without its newline; the pipe is open for writing too, so it has no end. */
@@ -341,7 +298,7 @@ static int write_pid(pid_t pid)
 
 static int serve(void)
 {
-	int in, out, go_on = 1;
+	int in, out;
 	pid_t pid;
 
 	page_size = getpagesize();
@@ -365,7 +322,7 @@ static int serve(void)
 
 	while (go_on) {
 		read_line(in, line, sizeof(line));
-		go_on = run_line(line);
+		run_line(line);
 		write(out, reply, reply_len);
 	}
 	return 0;
