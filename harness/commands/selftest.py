@@ -3,34 +3,27 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import pytest
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import pytest_plugin
 from harness.boot.machine import CONSOLE
 from harness.boot.template import BOOT_LOG
 from harness.commands.evidence import new_evidence_dir
-from harness.drive import golden, schedule, selftest
+from harness.commands.session import Begun, Session, Wanted
+from harness.drive import golden, selftest
 from harness.drive.fault import Fault
 from harness.drive.workbench import Workbench
-from harness.errors import InfrastructureError
 from harness.judge.verdict import Result, Verdict, exit_code
 from harness.progress import Progress
 from harness.report import every
 from harness.report.files import harmless
-from harness.report.results import Run
 from harness.report.terminal import STYLES, failure, make_console, summary
 from harness.settings import PROJECT
 from harness.targets import Target
@@ -53,72 +46,39 @@ class Order:
 def run_selftest(order: Order) -> int:
     """Plant faults in guests and show a row for each; returns the exit code."""
     faults = selftest.select(order.faults)
-    evidence = new_evidence_dir()
-    started, began = time.monotonic(), datetime.now().astimezone()
+    evidence, begun = new_evidence_dir(), Begun()
     with Progress() as progress:
         bench = Workbench((), None, progress)
         for target in order.targets:
             bench.templates(target, (selftest.scenario_for(fault, target) for fault in faults))
             bench.module(target, selftest.MODULE)
-        results = _in_order(_run(order, faults, evidence, progress), faults, order.targets)
+        results, interrupted = _session(order, faults, evidence).run(progress)
         if order.update:
             _update(order, results, bench, evidence)
-    seconds = time.monotonic() - started
-    typed = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    results = every.tell(
-        evidence, results, Run(began.isoformat(timespec="seconds"), round(seconds, 1), typed)
-    )
+    run = begun.ended()
+    results = every.tell(evidence, results, run)
     console = make_console()
     for result in results:
         if result.verdict not in (Verdict.PASSED, Verdict.IMPOSSIBLE):
             console.print(failure(result, evidence))
     _show(console, results)
-    console.print(summary(results, seconds))
+    console.print(summary(results, run.seconds))
     console.print(Text(f"evidence: {evidence}"), soft_wrap=True)
+    if interrupted:
+        raise KeyboardInterrupt
     return exit_code(result.verdict for result in results)
 
 
-def _run(order: Order, faults: Sequence[Fault], evidence: Path, progress: Progress) -> list[Result]:
-    nodes = [f"{TESTS}::test_fault[{fault.id}-{target.name}]" for target in order.targets for fault in faults]
-    jobs = min(schedule.guests_at_once(order.targets, order.jobs), len(nodes))
-    words = ["-c", str(PROJECT / "pyproject.toml"), "-p", "no:terminal", "--evidence", str(evidence)]
-    words += [f"--target={target.name}" for target in order.targets]
-    words += ["-n", str(jobs), "--maxschedchunk", "1"] if jobs > 1 else []
-    with progress.step("planted faults", len(nodes)) as step:
-
-        def on_result(result: Result) -> None:
-            step.update(done=step.done + 1, note=f"{result.scenario} {result.verdict}")
-
-        collector = pytest_plugin.Collector(on_result)
-        code = pytest.main([*words, *nodes], plugins=[_Named(collector)])
-    if collector.problems:
-        raise InfrastructureError(f"{TESTS} cannot be read: {collector.problems[0][-800:]}")
-    if code == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    return collector.results
-
-
-class _Named:
-    """Registers a collector under its name before the plugin would make one of its own."""
-
-    def __init__(self, collector: pytest_plugin.Collector) -> None:
-        self._collector = collector
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_configure(self, config: pytest.Config) -> None:
-        config.pluginmanager.register(self._collector, pytest_plugin.COLLECTOR)
-
-
-def _in_order(found: Sequence[Result], faults: Sequence[Fault], chosen: Sequence[Target]) -> list[Result]:
-    """A result for each fault on each target; what got none is broken, not forgotten."""
-    have = {(result.target, result.scenario): result for result in found}
-    missing = "did not run to its end"
-    return [
-        have.get((target.name, fault.id))
-        or Result(fault.id, target.name, Verdict.BROKEN, missing, 0.0, "", claim=fault.claim)
-        for target in chosen
-        for fault in faults
-    ]
+def _session(order: Order, faults: Sequence[Fault], evidence: Path) -> Session:
+    wanted = [Wanted(fault.id, target.name, fault.claim) for target in order.targets for fault in faults]
+    return Session(
+        name="planted faults",
+        nodes=[f"{TESTS}::test_fault[{one.id}-{one.target}]" for one in wanted],
+        wanted=wanted,
+        targets=order.targets,
+        evidence=evidence,
+        jobs=order.jobs,
+    )
 
 
 def _show(console: Console, results: Sequence[Result]) -> None:
