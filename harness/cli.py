@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from harness import targets
 from harness.errors import EXIT_BROKEN, EXIT_INTERRUPTED, HarnessError, InfrastructureError
@@ -39,6 +40,9 @@ ModuleOption = Annotated[
 TreeOption = Annotated[
     str | None,
     typer.Option("--tree", metavar="TREE", help="A kernel of yours: a directory, a tarball, DIR@GITREF."),
+]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors.")
 ]
 
 
@@ -69,10 +73,7 @@ def run(
     cold: Annotated[
         bool, typer.Option("--cold", help="Boot a guest for each scenario instead of cloning a frozen one.")
     ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors."),
-    ] = 0,
+    jobs: JobsOption = 0,
 ) -> None:
     """Build what is missing, run scenarios, and show the verdicts."""
     from harness.commands.run import Order, run_scenarios
@@ -91,10 +92,7 @@ def selftest_(
     update: Annotated[
         bool, typer.Option("--update", help="Keep the consoles in tests/golden, with what was found in them.")
     ] = False,
-    jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", min=0, metavar="N", help="Guests at once; 0: as many as processors."),
-    ] = 0,
+    jobs: JobsOption = 0,
 ) -> None:
     """Plant faults in guests, and see that each is found and nothing else is."""
     from harness.commands.selftest import Order, run_selftest
@@ -204,12 +202,12 @@ def clean(
 
 
 def _explain(error: HarnessError) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]harness:[/] {_plain(error.what)}", markup=True)
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text.assemble(("harness:", "bold red"), " ", error.what))
     if error.todo:
-        console.print(f"         {_plain(error.todo)}")
+        console.print(Text(f"         {error.todo}"))
     if error.evidence is not None:
-        console.print(f"         see {_plain(str(error.evidence))}")
+        console.print(Text(f"         see {error.evidence}"))
 
 
 def _confess() -> None:
@@ -221,10 +219,6 @@ def _confess() -> None:
             "this is a defect of the harness", "please report it with the file", Path(file.name)
         )
     )
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -52,7 +52,8 @@ class Session:
     def run(self, progress: Progress) -> tuple[list[Result], bool]:
         """A result for each that is wanted, and whether the session was interrupted.
 
-        Raises :class:`InfrastructureError` when a file with tests cannot be read.
+        Raises:
+            InfrastructureError: a file with tests cannot be read.
         """
         with progress.step(self.name, len(self.wanted)) as step:
 
