@@ -118,6 +118,11 @@ class Guest:
         """Write ``value`` in one system call; the error's name, or None when it was taken."""
         return _refusal(self.json(f"put {shlex.quote(path)} {shlex.quote(value)}"))
 
+    def one_cpu(self) -> None:
+        """Take every CPU offline but the first, where the kernel can."""
+        each = "/sys/devices/system/cpu/cpu[1-9]*/online"
+        self.run(f"for cpu in {each}; do [ ! -e $cpu ] || echo 0 > $cpu; done")
+
     def meminfo(self) -> Mapping[str, int]:
         """``/proc/meminfo``, in bytes."""
         return parse_meminfo(self.read("/proc/meminfo"))

@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Final
 
 from harness.drive.guest import MODULES, Guest
+from harness.drive.leaks import forget_leaks, lost
 from harness.drive.memory import free_pages
 from harness.drive.scenario import scenario
 from harness.judge.meminfo import parse_meminfo
-from harness.judge.witness import leaks_in_two_scans
 
 KIB: Final = 1 << 10
 
@@ -39,7 +40,6 @@ MOST_VMALLOC: Final = 64 * KIB
 SAMPLES: Final = 5
 """Of an odd number."""
 FEW_ROUNDS: Final = 3
-KMEMLEAK: Final = "/sys/kernel/debug/kmemleak"
 SETTLE_SECONDS: Final = 10.0
 
 STEPS: Final = (
@@ -151,7 +151,7 @@ def quicken(guest: Guest) -> None:
     To change its text the kernel interrupts all CPUs, and emulated ones are slow to answer: most of the
     time would go there.
     """
-    guest.run("for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do [ ! -e $cpu ] || echo 0 > $cpu; done")
+    guest.one_cpu()
     guest.write("/sys/kernel/rcu_expedited", "1")
 
 
@@ -171,12 +171,9 @@ def all_gone(guest: Guest) -> None:
 )
 def test_x02b_nothing_to_say(guest: Guest) -> None:
     quicken(guest)
-    guest.write(KMEMLEAK, "clear")
+    forget_leaks(guest)
     run_rounds(guest, FEW_ROUNDS)
     all_gone(guest)
-    seen = []
-    for _ in range(2):
-        guest.write(KMEMLEAK, "scan")
-        seen.append(guest.read(KMEMLEAK))
-    leaks = leaks_in_two_scans(*seen)
-    assert not leaks, f"lost by {FEW_ROUNDS} rounds: {'; '.join(map(str, leaks[:5]))}"
+    leaks = Counter(map(str, lost(guest)))
+    told = "; ".join(f"{count} times {leak}" for leak, count in leaks.most_common(5))
+    assert not leaks, f"lost by {FEW_ROUNDS} rounds: {told}"

@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from harness.drive.guest import Guest
+from harness.drive.leaks import forget_leaks, lost
 from harness.drive.scenario import scenario
-from harness.drive.zpool import MODULE, PATCH, REVIEW, op, refused, wait_for
+from harness.drive.zpool import MODULE, PATCH, REVIEW, op, refused
 from harness.judge.kinds import Kind
-from harness.judge.witness import kmemleak
 from harness.targets import Detector
 
 SMALL, LARGE = 64, 4096
@@ -165,7 +165,6 @@ LEAKED: Final = 16
 SEEN_LEAKED: Final = LEAKED // 2
 """What kmemleak has to find of them: to the last ones SLUB itself may still point."""
 TRACES: Final = f"/sys/kernel/debug/slab/kmalloc-{SMALL}/alloc_traces"
-KMEMLEAK: Final = "/sys/kernel/debug/kmemleak"
 ALLOCATES: Final = "fill_bucket"
 """Part of the name of the Rust function that every bucket comes from."""
 
@@ -177,20 +176,8 @@ def still_allocated(guest: Guest) -> int:
 
 
 def unreferenced(guest: Guest) -> int:
-    """Buckets that nobody points to, as kmemleak has it when it is sure of all that must be there."""
-    found = 0
-
-    def scan() -> bool:
-        nonlocal found
-        guest.run(f"echo scan > {KMEMLEAK}", seconds=60)
-        leaks = kmemleak(guest.read(KMEMLEAK))
-        found = sum(1 for leak in leaks if any(ALLOCATES in frame for frame in leak.stack))
-        return found >= SEEN_LEAKED
-
-    # Two scans, of which the first lets it know the content, and none of what is younger than five seconds
-    # (mm/kmemleak.c, update_checksum() and MSECS_MIN_AGE). A scan takes longer than that.
-    wait_for(guest, scan, pause=1, seconds=300)
-    return found
+    """Buckets that nobody points to, as kmemleak has it."""
+    return sum(1 for leak in lost(guest) if any(ALLOCATES in frame for frame in leak.stack))
 
 
 def dropped_with_objects(guest: Guest) -> int:
@@ -219,7 +206,7 @@ def test_z31_leak(guest: Guest) -> None:
     guest.prove(shown == "1", "SLUB remembers who allocated what")
     guest.insmod(MODULE)
     if has_kmemleak:
-        guest.write(KMEMLEAK, "clear")
+        forget_leaks(guest)
     assert dropped_with_objects(guest) == 0
     if not has_kmemleak:
         assert still_allocated(guest) == 0, "the right twin left something behind"
