@@ -87,13 +87,11 @@ def stored(guest: Guest, zswap: Zswap, pages: int, seed: int = 1) -> Pages:
     return process
 
 
-def wait_for(
-    guest: Guest, condition: Callable[[], bool], *, pause: float = 0.05, seconds: float = WAIT_SECONDS
-) -> bool:
-    """Whether ``condition`` comes true within ``seconds``: pools are destroyed by a worker."""
-    end = time.monotonic() + seconds
+def wait_for(guest: Guest, condition: Callable[[], bool]) -> bool:
+    """Whether ``condition`` comes true within :data:`WAIT_SECONDS`: pools are destroyed by a worker."""
+    end = time.monotonic() + WAIT_SECONDS
     while not (true := condition()) and time.monotonic() < end:
-        guest.run(f"sleep {pause}")
+        guest.run("sleep 0.05")
     return true
 
 
