@@ -14,14 +14,17 @@ from typing import Final
 
 from harness.drive.guest import Guest
 
+HIGHMEM: Final = "HighMem"
+_ZONE: Final = re.compile(r"^Node \d+, zone +", re.MULTILINE)
 _FREE: Final = re.compile(r"^(?: {2}pages free| +count:) +(\d+)$", re.MULTILINE)
 
 
-def free_pages(zoneinfo: str) -> int:
-    """The free pages of all zones and of all CPUs' pagesets, by /proc/zoneinfo."""
-    return sum(int(count) for count in _FREE.findall(zoneinfo))
+def free_pages(zoneinfo: str, zone: str = "") -> int:
+    """The free pages of all zones, or of one, and of all CPUs' pagesets, by /proc/zoneinfo."""
+    zones = (text for text in _ZONE.split(zoneinfo) if text.startswith(zone))
+    return sum(int(count) for text in zones for count in _FREE.findall(text))
 
 
-def free_bytes(guest: Guest) -> int:
-    """All free memory, in bytes."""
-    return free_pages(guest.read("/proc/zoneinfo")) * guest.target.arch.page_size
+def free_bytes(guest: Guest, zone: str = "") -> int:
+    """All free memory, or that of one zone, in bytes. A zone that is not there has none."""
+    return free_pages(guest.read("/proc/zoneinfo"), zone) * guest.target.arch.page_size

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from harness.drive.guest import Guest
+from harness.drive.memory import HIGHMEM, free_bytes
 from harness.drive.scenario import scenario
 from harness.judge.kinds import Kind
 
@@ -43,12 +44,12 @@ def test_p16_highmem_page(guest: Guest) -> None:
     guest.insmod(MODULE)
     info = guest.must(MODULE, "info")
     guest.prove(info["highmem"] and guest.meminfo().get("HighTotal", 0) > 0, "there is highmem")
-    size, before = info["page_size"], guest.meminfo()["HighFree"]
+    size, before = info["page_size"], free_bytes(guest, HIGHMEM)
 
     low = each(guest, ["alloc"] * PAGES)
     assert not any(page["highmem"] for page in low), "GFP_KERNEL gave highmem"
     assert all(page["has_address"] for page in low)
-    guest.prove(abs(before - guest.meminfo()["HighFree"]) < PAGES * size // 2, "lowmem is not highmem")
+    guest.prove(abs(before - free_bytes(guest, HIGHMEM)) < PAGES * size // 2, "lowmem is not highmem")
 
     high = each(guest, ["alloc highmem"] * PAGES)
     assert all(page["highmem"] for page in high), "__GFP_HIGHMEM gave lowmem"

@@ -39,5 +39,11 @@ def test_adds_all_zones_and_cpus() -> None:
     assert free_pages(ZONEINFO) == 55072 + 0 + 1201 + 42 + 7
 
 
+def test_one_zone() -> None:
+    assert free_pages(ZONEINFO, "DMA32") == 55072 + 1201 + 42
+    assert free_pages(ZONEINFO, "Movable") == 7
+    assert free_pages(ZONEINFO, "HighMem") == 0
+
+
 def test_a_zone_without_pagesets() -> None:
     assert free_pages("Node 0, zone      DMA\n  pages free     3840\n") == 3840
