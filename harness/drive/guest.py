@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SAMPLE_MS: Final = 95
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
 MODULES: Final = "/modules"
+RESULTS: Final = "/run/results"
+"""Lines that are written there go to the sampler, and from it to the results port."""
 VMSTAT: Final = "cat /proc/sys/vm/stat_refresh /proc/vmstat"
 
 
@@ -55,6 +57,7 @@ class Guest:
         self.target = target
         self.scenario = scenario
         self.expectations = Expectations()
+        self._intervals = 0
         self.operations: list[Operation] = []
         """What it was told to do so far; times are the host's."""
 
@@ -122,6 +125,17 @@ class Guest:
         """Take every CPU offline but the first, where the kernel can."""
         each = "/sys/devices/system/cpu/cpu[1-9]*/online"
         self.run(f"for cpu in {each}; do [ ! -e $cpu ] || echo 0 > $cpu; done")
+
+    def sample_every(self, milliseconds: int) -> None:
+        """Sample the kernel's counters at this interval from now on, or with 0 not at all.
+
+        Back when the sampler (guests/sample.c) has nothing left to do: it takes memory, as anybody does.
+        """
+        self._intervals += 1
+        said = f'@json {{"intervals":{self._intervals}}}'
+        self.run(f"echo @every {milliseconds} > {RESULTS}; echo '{said}' > {RESULTS}")
+        deadline = self._deadline.within(10.0 * self._machine.slowdown, "the sampler takes a new interval")
+        self._machine.results.wait_for(f"{said}\n".encode(), deadline)
 
     def meminfo(self) -> Mapping[str, int]:
         """``/proc/meminfo``, in bytes."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harness.drive.guest import Guest
+from harness.drive.guest import SAMPLE_MS, Guest
 from harness.drive.pages import Pages
 from harness.errors import GuestLost
 
@@ -77,7 +77,11 @@ def stalls(vmstat: Mapping[str, int]) -> int:
 def press(guest: Guest, *, locked: bool = False) -> dict[str, Any]:
     """Have an operation go into direct reclaim, with the cache's lock held if ``locked``; its answer."""
     before = guest.vmstat()
+    # Whoever asks for memory while there is none, and while the lock keeps the shrinker from giving any,
+    # calls the OOM killer.
+    guest.sample_every(0)
     answer = op(guest, "press_locked" if locked else "press")
+    guest.sample_every(SAMPLE_MS)
     guest.prove(answer["took"] > 0, "the operation took all memory first")
     guest.prove(stalls(guest.vmstat()) > stalls(before), "the operation had to reclaim for itself")
     return answer

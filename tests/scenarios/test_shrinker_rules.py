@@ -83,7 +83,7 @@ def scan_under_lock(guest: Guest) -> None:
     own = seen["callers"]["op"]
     guest.prove(own["scans"] > 0, "direct reclaim scanned while its task held the lock")
     assert (own["stops"], own["freed"]) == (own["scans"], 0), "a scan got a lock that its own task holds"
-    # Whoever else allocates while there is nothing (the sampler) reclaims, too, and may find the lock free.
+    # Whoever else allocates while there is nothing reclaims, too, and may find the lock free.
     assert seen["freed"] + seen["objects"] == OBJECTS
 
     refill(guest, OBJECTS)

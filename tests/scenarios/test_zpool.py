@@ -190,7 +190,7 @@ def let_it_die(guest: Guest) -> None:
     stops: it asks for /proc/meminfo, and so zswap for its size.
     """
     guest.write("/proc/sys/kernel/panic_on_oops", "1")
-    guest.run("echo @every 0 > /run/results; sleep 0.5")
+    guest.sample_every(0)
 
 
 @scenario(
