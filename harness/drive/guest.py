@@ -129,7 +129,8 @@ class Guest:
     def sample_every(self, milliseconds: int) -> None:
         """Sample the kernel's counters at this interval from now on, or with 0 not at all.
 
-        Back when the sampler (guests/sample.c) has nothing left to do: it takes memory, as anybody does.
+        Returns when the sampler (guests/sample.c) has nothing left to do. It takes memory like any other
+        process, and who reads /proc/meminfo asks zswap's back end for its size.
         """
         self._intervals += 1
         said = f'@json {{"intervals":{self._intervals}}}'

@@ -10,8 +10,8 @@ from harness.drive.guest import Guest
 from harness.judge.witness import Leak, leaks_in_two_scans
 
 KMEMLEAK: Final = "/sys/kernel/debug/kmemleak"
-MIN_AGE_SECONDS: Final = 5.0
-"""A scan does not report an object that was younger when the scan began (MSECS_MIN_AGE)."""
+MIN_AGE_SECONDS: Final = 5.5
+"""A scan does not report an object that was less than five seconds old when it began (MSECS_MIN_AGE)."""
 SCAN_SECONDS: Final = 60.0
 
 
