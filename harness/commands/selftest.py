@@ -53,7 +53,7 @@ def run_selftest(order: Order) -> int:
             bench.templates(target, (selftest.scenario_for(fault, target) for fault in faults))
             bench.module(target, selftest.MODULE)
         results, interrupted = _session(order, faults, evidence).run(progress)
-        if order.update:
+        if order.update and not interrupted:
             _update(order, results, bench, evidence)
     run = begun.ended()
     results = every.tell(evidence, results, run)
