@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.boot.payload import UNPACK
 from harness.deadline import Deadline
-from harness.drive.guest import SAMPLE_MS, Guest
+from harness.drive.guest import RESULTS, SAMPLE_MS, Guest
 from harness.errors import HarnessError, KernelCrashed
 from harness.judge import checks, operations
 from harness.judge.dmesg import ConsoleParser, Report
@@ -65,7 +65,7 @@ class ScenarioRun:
         )
         self._guest.run(
             f"echo '{mark_text(Edge.BEGIN, scenario.id)}' > /dev/kmsg; "
-            f"{UNPACK} && echo @every {SAMPLE_MS} > /run/results"
+            f"{UNPACK} && echo @every {SAMPLE_MS} > {RESULTS}"
         )
         return self._guest
 
@@ -113,7 +113,7 @@ class ScenarioRun:
         mark = mark_text(Edge.END, self.scenario.id)
         try:
             machine.shell.run(
-                f"echo @every 0 > /run/results; echo @exit > /run/results; echo '{mark}' > /dev/kmsg",
+                f"echo @every 0 > {RESULTS}; echo @exit > {RESULTS}; echo '{mark}' > /dev/kmsg",
                 deadline=deadline,
                 check=False,
             )
