@@ -5,6 +5,7 @@
 #include <linux/mm.h>
 #include <linux/preempt.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include "shim.h"
 #include "../common/ops.c"
@@ -62,25 +63,51 @@ static size_t take(struct list_head *taken, gfp_t gfp, size_t pages)
 	return took;
 }
 
+/* How often anybody went into direct reclaim. */
+static unsigned long direct_reclaims(void)
+{
+	unsigned long sum = 0;
+	int cpu, zone;
+
+	/* Not all_vm_events(): it waits for CPU hotplug, and the caller has a lock. */
+	for_each_possible_cpu(cpu) {
+		unsigned long *event = per_cpu(vm_event_states, cpu).event;
+
+		for (zone = 0; zone < MAX_NR_ZONES; zone++)
+			sum += READ_ONCE(event[ALLOCSTALL_NORMAL - ZONE_NORMAL + zone]);
+	}
+
+	return sum;
+}
+
 /*
  * Has the current task go into direct reclaim, and nobody else if it can be
  * helped: takes all that can be had without reclaim (*@took is how many pages),
- * and then asks for one page more with it. Does not try twice, so that nobody is
- * killed for it. Returns whether that page was found. Gives all of them back.
+ * and then asks for one page more with it. Where somebody has freed one in
+ * between it takes that as well, and asks again. Does not try twice to reclaim,
+ * so that nobody is killed for it. Returns whether reclaim found a page. Gives
+ * all of them back.
  */
 bool shrinker_press(size_t *took)
 {
 	const gfp_t reclaim = GFP_KERNEL & ~__GFP_KSWAPD_RECLAIM;
+	unsigned long before;
 	struct page *page;
 	LIST_HEAD(taken);
 	bool found;
 
 	*took = take(&taken, GFP_KERNEL, SIZE_MAX);
 
-	page = alloc_page(reclaim | __GFP_NORETRY | __GFP_NOWARN);
-	found = page;
-	if (page)
-		__free_page(page);
+	before = direct_reclaims();
+	for (;;) {
+		page = alloc_page(reclaim | __GFP_NORETRY | __GFP_NOWARN);
+		found = page;
+		if (page)
+			put_away(&taken, page, 0);
+		if (!page || direct_reclaims() != before)
+			break;
+		++*took;
+	}
 	give_back(&taken);
 
 	return found;
