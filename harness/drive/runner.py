@@ -80,23 +80,25 @@ class ScenarioRun:
         console = machine.console.read_bytes()
         parser = ConsoleParser()
         reports = (*parser.feed(console), *parser.finish())
+        samples = machine.results.data
+        (self.evidence / "samples.txt").write_bytes(samples)
+        self._write_operations(machine, self._guest)
+        stream = read_stream(samples)
+        doubts = console_doubts(parser.marks, parser.dropped, self.scenario.id)
+        # A guest that died of what it was expected to die of has no last sample to give.
+        alive = machine.is_alive()
+        if alive:
+            doubts += silence_doubts(stream.objects, reports)
         verdict, reason = settle(
             error,
             reports,
             self._guest.expectations,
             end_marker=not missing_marks(parser.marks, self.scenario.id),
             exit_reason=machine.exit_reason,
-            doubts=console_doubts(parser.marks, parser.dropped, self.scenario.id),
+            doubts=doubts,
         )
-        samples = machine.results.data
-        (self.evidence / "samples.txt").write_bytes(samples)
-        self._write_operations(machine, self._guest)
-        # A guest that died of what it was expected to die of has no last sample to give.
-        if verdict is Verdict.PASSED and machine.is_alive():
-            stream = read_stream(samples)
+        if verdict is Verdict.PASSED and alive:
             verdict, reason = _weigh_samples(stream, self.target, reason)
-            if verdict is Verdict.PASSED and (doubts := silence_doubts(stream.objects, reports)):
-                verdict, reason = Verdict.BROKEN, "; ".join(doubts)
         return self._result(verdict, reason, reports, () if reports else tuple(tail_lines(console)))
 
     def stop(self) -> None:
