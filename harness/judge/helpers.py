@@ -133,6 +133,14 @@ xen_timer_interrupt xen_evtchn_do_upcall xen_pv_evtchn_do_upcall __xen_evtchn_do
 __xen_pv_evtchn_do_upcall xen_do_hypervisor_callback __evtchn_fifo_handle_events del_timer* timer_delete*
 """
 
+# Who waits in a loop is met here as well as in the loop.
+_CLOCKS: Final = """
+ktime_get* ktime_mono_to_any sched_clock* native_sched_clock local_clock* read_tsc read_hpet pvclock_*
+kvm_clock_read kvm_clock_get_cycles kvm_sched_clock_read arch_counter_* arch_timer_read_* delay_tsc
+delay_loop delay_halt* __delay __udelay __ndelay __const_udelay __timer_delay __loop_delay __loop_udelay
+__loop_const_udelay
+"""
+
 _STRINGS: Final = """
 memcpy memcpy_* memset memset_* memmove memmove_* __memcpy* __memset* __memmove* memcmp memchr* memscan bcmp
 strlen strnlen strcpy strncpy strscpy* strlcpy strcat strncat strcmp strncmp strcasecmp strchr strrchr
@@ -178,7 +186,7 @@ _RI?Nv[XMY](?:s[0-9A-Za-z]*_)?(?:Nt)+C(?:s[0-9A-Za-z]*_)?6kernel5alloc\w+
 
 def _pattern() -> re.Pattern[str]:
     words = " ".join(
-        (_REPORTERS, _TRAPS, _SANITIZERS, _ALLOCATORS, _LOCKS, _TIMERS, _STRINGS, _PRIMITIVES)
+        (_REPORTERS, _TRAPS, _SANITIZERS, _ALLOCATORS, _LOCKS, _TIMERS, _CLOCKS, _STRINGS, _PRIMITIVES)
     ).split()
     named = [re.escape(word).replace(r"\*", r"[\w.$]*") for word in words]
     return re.compile(f"(?:{'|'.join(sorted(named) + _RUST.split())})$")

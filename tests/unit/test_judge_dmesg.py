@@ -195,6 +195,21 @@ def test_guilty_skips_those_who_only_report() -> None:
     assert frames.guilty((), "0xffffffffc0001000") is None
 
 
+def test_a_stall_is_not_the_clocks() -> None:
+    (report,) = parse(
+        line("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [cat:77]", "C1")
+        + line("CPU: 1 UID: 0 PID: 77 Comm: cat Not tainted 7.3.0 #1", "C1")
+        + line("RIP: 0010:delay_tsc+0x2a/0x60", "C1")
+        + line("Call Trace:", "C1")
+        + line(" <TASK>", "C1")
+        + "".join(
+            line(f" {name}+0x10/0x20", "C1") for name in ("ktime_get", "__const_udelay", "fn_poll", "fn_a")
+        )
+        + line(" </TASK>", "C1")
+    )
+    assert (report.kind, report.frame) == (Kind.SOFT_LOCKUP, "fn_poll")
+
+
 def test_a_report_as_json_is_plain_data() -> None:
     [report] = parse(WARN)
     assert json.loads(json.dumps(report.as_json()))["stack"] == ["fn_b+0x1/0x2"]
