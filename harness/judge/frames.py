@@ -11,9 +11,19 @@ from typing import Final, NamedTuple
 from rust_demangler import demangle
 
 from harness.judge.body import Found, Part, look
-from harness.judge.helpers import is_helper, without_suffix
+from harness.judge.helpers import is_helper, is_tick, without_suffix
 
-__all__ = ["Frame", "frame_in", "function_name", "guilty", "is_helper", "normalise", "plain_name", "stack_of"]
+__all__ = [
+    "Frame",
+    "below_tick",
+    "frame_in",
+    "function_name",
+    "guilty",
+    "is_helper",
+    "normalise",
+    "plain_name",
+    "stack_of",
+]
 
 LONGEST_TITLE: Final = 120
 MOST_FRAMES: Final = 64
@@ -50,6 +60,7 @@ class Frame(NamedTuple):
         return f"{place} [{self.module}]" if self.module else place
 
 
+_RCU_TICK: Final = ("rcu_sched_clock_irq", "rcu_check_callbacks")
 _FRAMES: Final = (Part.FRAME, Part.ARM_FRAME)
 _BETWEEN: Final = (Part.WITHIN, Part.TRACE, Part.DUMP)
 
@@ -129,6 +140,19 @@ def guilty(stack: Sequence[Frame], named: str | None) -> str | None:
         if not is_helper(name):
             return plain_name(name)
     return plain_name(candidates[0]) if candidates else None
+
+
+def below_tick(stack: Sequence[Frame]) -> Sequence[Frame]:
+    """The stack of whom the tick interrupted; all of it where there is no tick.
+
+    Who looks at a stalled CPU meets its tick now and then, at any function, and the tick is not what stalls.
+    A tick in which RCU itself notices the stall shows first what it interrupted.
+    """
+    ticks = [number for number, frame in enumerate(stack, 1) if is_tick(frame.function)]
+    if not ticks or ticks[-1] == len(stack):
+        return stack
+    above, below = stack[: ticks[-1]], stack[ticks[-1] :]
+    return stack if any(without_suffix(frame.function) in _RCU_TICK for frame in above) else below
 
 
 def function_name(place: str | None) -> str | None:

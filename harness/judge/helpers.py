@@ -141,6 +141,12 @@ delay_loop delay_halt* __delay __udelay __ndelay __const_udelay __timer_delay __
 __loop_const_udelay
 """
 
+# kernel/time/tick-sched.c, tick-common.c
+_TICK: Final = """
+update_process_times tick_sched_handle tick_sched_timer tick_nohz_handler tick_nohz_lowres_handler
+tick_handle_periodic tick_periodic tick_handle_periodic_broadcast clockevents_program_event
+"""
+
 _STRINGS: Final = """
 memcpy memcpy_* memset memset_* memmove memmove_* __memcpy* __memset* __memmove* memcmp memchr* memscan bcmp
 strlen strnlen strcpy strncpy strscpy* strlcpy strcat strncat strcmp strncmp strcasecmp strchr strrchr
@@ -193,6 +199,7 @@ def _pattern() -> re.Pattern[str]:
 
 
 _HELPERS: Final = _pattern()
+_TICKS: Final = frozenset(_TICK.split())
 _SUFFIX: Final = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv|cfi_jt|cfi|warm)\b.*$")
 
 
@@ -200,6 +207,11 @@ _SUFFIX: Final = re.compile(r"\.(?:isra|constprop|part|cold|llvm|lto_priv|cfi_jt
 def is_helper(function: str) -> bool:
     """Whether ``function`` only reports, checks or dies on behalf of its caller."""
     return _HELPERS.match(_SUFFIX.sub("", function).lstrip(".")) is not None
+
+
+def is_tick(function: str) -> bool:
+    """Whether ``function`` is the timer's tick, or prepares the next."""
+    return without_suffix(function) in _TICKS
 
 
 def without_suffix(function: str) -> str:

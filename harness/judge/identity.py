@@ -22,7 +22,7 @@ _GROUPS: Final = {
         Kind.GENERAL_PROTECTION,
         Kind.SLUB,
     ),
-    "stall": (Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.CSD_STALL),
+    "stall": tuple(kind for kind in Kind if kind.is_stall),
     "sleep-in-atomic": (Kind.ATOMIC_SLEEP, Kind.ATOMIC_SCHEDULE),
     "stack-overflow": (Kind.STACK_OVERFLOW, Kind.DOUBLE_FAULT),
 }

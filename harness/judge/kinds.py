@@ -68,6 +68,11 @@ class Kind(StrEnum):
         """A working kernel may say it; whether it counts is for the scenario to say."""
         return self in (Kind.OOM, Kind.ALLOC_FAILURE)
 
+    @property
+    def is_stall(self) -> bool:
+        """A CPU did one thing for too long; somebody had a look at what."""
+        return self in (Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.CSD_STALL)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:

@@ -230,7 +230,8 @@ def judge(open_: OpenReport) -> Report | None:
         stack = ()  # what looks like one is how some lock was taken earlier
     # lockdep says itself where the lock is taken; who freed a lock that was held is in the stack
     named = groups.get("frame") or (None if stack and "freed" in groups.get("what", "") else groups.get("at"))
-    frame = frames.guilty(stack, named) if open_.kind is not Kind.OOM else None
+    suspects = frames.below_tick(stack) if open_.kind.is_stall else stack
+    frame = frames.guilty(suspects, named) if open_.kind is not Kind.OOM else None
     cpu, task, taint = _who(groups, below)
     why = _why_corrupted(open_, stack, missing)
     title = _title(open_.header, tuple(groups.items()), frame)

@@ -195,19 +195,43 @@ def test_guilty_skips_those_who_only_report() -> None:
     assert frames.guilty((), "0xffffffffc0001000") is None
 
 
-def test_a_stall_is_not_the_clocks() -> None:
-    (report,) = parse(
-        line("watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [cat:77]", "C1")
-        + line("CPU: 1 UID: 0 PID: 77 Comm: cat Not tainted 7.3.0 #1", "C1")
-        + line("RIP: 0010:delay_tsc+0x2a/0x60", "C1")
-        + line("Call Trace:", "C1")
-        + line(" <TASK>", "C1")
-        + "".join(
-            line(f" {name}+0x10/0x20", "C1") for name in ("ktime_get", "__const_udelay", "fn_poll", "fn_a")
-        )
-        + line(" </TASK>", "C1")
+def stall(stack: str) -> str:
+    """A stall of which another CPU shows the stack; ``<IRQ>`` and the like stand between functions."""
+    place, *calls = (name if name.startswith("<") else f"{name}+0x10/0x20" for name in stack.split())
+    lines = (
+        "rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 1-.... } 75 jiffies",
+        "Sending NMI from CPU 0 to CPUs 1:",
+        "NMI backtrace for cpu 1",
+        "CPU: 1 UID: 0 PID: 77 Comm: op Not tainted 7.3.0 #1 PREEMPTLAZY",
+        f"RIP: 0010:{place}",
+        "Call Trace:",
+        *(f" {call}" for call in calls),
     )
-    assert (report.kind, report.frame) == (Kind.SOFT_LOCKUP, "fn_poll")
+    return "".join(line(text, "C1" if number > 1 else "T9") for number, text in enumerate(lines))
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        "delay_tsc <TASK> ktime_get __const_udelay fn_poll fn_a </TASK>",
+        "fn_of_tick <IRQ> update_process_times tick_nohz_handler __hrtimer_run_queues </IRQ> <TASK> fn_poll",
+        "fn_poll <IRQ> print_cpu_stall rcu_sched_clock_irq update_process_times </IRQ> <TASK> fn_a",
+    ],
+    ids=["clock", "tick", "tick of RCU"],
+)
+def test_a_stall_is_not_the_fault_of(stack: str) -> None:
+    (report,) = parse(stall(stack))
+    assert (report.kind, report.frame) == (Kind.RCU_STALL, "fn_poll")
+
+
+def test_a_stall_in_a_timer_is_the_fault_of_who_set_it() -> None:
+    (report,) = parse(stall("fn_timer <IRQ> __hrtimer_run_queues </IRQ> <TASK> fn_a </TASK>"))
+    assert report.frame == "fn_timer"
+
+
+def test_what_has_nothing_but_the_tick_blames_it() -> None:
+    (report,) = parse(stall("fn_of_tick <IRQ> update_process_times"))
+    assert report.frame == "fn_of_tick"
 
 
 def test_a_report_as_json_is_plain_data() -> None:
