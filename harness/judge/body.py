@@ -33,7 +33,7 @@ class Part(StrEnum):
 
 
 class Found(NamedTuple):
-    """A line of a body. ``function`` and the rest are filled for frames and places."""
+    """A line of a body. ``function`` and the rest are filled for frames, places and the link register."""
 
     part: Part
     function: str = ""
@@ -159,6 +159,11 @@ _INDENTED: Final = re.compile(
 _FLUSH: Final = re.compile(
     f"(?P<place>{_PLACE})|(?P<frame>{_FRAME})|(?P<within>{_WITHIN})|(?P<arm_frame>{_ARM_FRAME})|{_COMMON}"
 )
+# The register that says where a function returns to; its number alone is of no use here.
+_LINK: Final = re.compile(
+    r"(?:LR is at|lr :) (?P<name>[A-Za-z_$.][\w$.]*)"
+    r"\+(?P<offset>0x[0-9a-f]+/0x[0-9a-f]+)(?: \[(?P<module>[\w-]+)\])?"
+)
 SHORT: Final = 160
 """Lines below this length are remembered."""
 _INLINED: Final = " [inline]"
@@ -190,6 +195,9 @@ def _look(text: str) -> Found | None:
     if part is Part.PLACE:
         name, offset, module = match.group("p_name", "p_offset", "p_module")
         return Found(part, name, offset or "", module or "", False, not offset and _INLINED in text)
+    if part is Part.OTHER and (link := _LINK.match(text)):
+        name, offset, module = link.group("name", "offset", "module")
+        return Found(part, name, offset, module or "")
     return _PLAIN[part]
 
 

@@ -81,12 +81,14 @@ def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
     Frames marked ``?`` are guesses of the unwinder and left out, unless a trace has nothing else. A
     report without a ``Call Trace:`` (KFENCE) has its stack right below its header. Functions that a decoder
     found inlined are no frames of their own. Where an interrupt or a trap came in, x86 shows the registers
-    in the middle of the trace: what was interrupted belongs to it.
+    in the middle of the trace: what was interrupted belongs to it. A function that was met at its first
+    instruction has no frame yet, and an unwinder by frames misses its caller: that is in the link register.
 
     Also whether that is sure: there is a ``Call Trace:`` with at least one frame that is no guess, and
     nothing that looks like a frame above it.
     """
     place: Frame | None = None
+    caller: Frame | None = None
     bare: list[Frame] = []
     stack: list[Frame] = []
     guesses: list[Frame] = []
@@ -106,6 +108,11 @@ def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
             assert found is not None
             if not found.inlined:
                 place = Frame(found.function, found.offset, found.module)
+        elif part is Part.OTHER and found is not None and found.function and not in_trace:
+            # The beginning of another function is where a call that does not return would return to.
+            starts = found.offset.startswith("0x0/")
+            if caller is None and place is not None and place.offset.startswith("0x0/") and not starts:
+                caller = Frame(found.function, found.offset, found.module)
         elif in_trace and part is Part.PLACE and not in_registers and len(stack) < MOST_FRAMES:
             assert found is not None
             in_registers = True
@@ -121,7 +128,10 @@ def read_stack(body: Iterable[Found | None]) -> tuple[tuple[Frame, ...], bool]:
     found_stack = stack or (guesses or bare if in_trace else bare or guesses)
     if place is not None:
         same = bool(found_stack) and found_stack[0].function == place.function
-        found_stack = [place, *found_stack[same and found_stack[0].offset in ("", place.offset) :]]
+        rest = found_stack[same and found_stack[0].offset in ("", place.offset) :]
+        if caller is not None and all(frame.function != caller.function for frame in rest):
+            rest = [caller, *rest]
+        found_stack = [place, *rest]
     return tuple(found_stack), certain
 
 

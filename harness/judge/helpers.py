@@ -131,6 +131,7 @@ handle_riscv_irq riscv_intc_irq riscv_timer_interrupt do_vint handle_loongarch_i
 constant_timer_interrupt c0_compare_interrupt gic_compare_interrupt gic_timer_* twd_handler
 xen_timer_interrupt xen_evtchn_do_upcall xen_pv_evtchn_do_upcall __xen_evtchn_do_upcall
 __xen_pv_evtchn_do_upcall xen_do_hypervisor_callback __evtchn_fifo_handle_events del_timer* timer_delete*
+do_handle_IPI handle_IPI ipi_handler
 """
 
 # Who waits in a loop is met here as well as in the loop.

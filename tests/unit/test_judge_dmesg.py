@@ -234,6 +234,31 @@ def test_what_has_nothing_but_the_tick_blames_it() -> None:
     assert report.frame == "fn_of_tick"
 
 
+@pytest.mark.parametrize(("offset", "blamed"), [("0x0", "fn_poll"), ("0x8", "fn_a")])
+def test_the_caller_of_what_has_no_frame_yet_is_in_the_link_register(offset: str, blamed: str) -> None:
+    calls = (
+        "dump_backtrace from show_regs",
+        "show_regs from nmi_cpu_backtrace",
+        "nmi_cpu_backtrace from do_handle_IPI",
+        "do_handle_IPI from ipi_handler",
+        "ipi_handler from __irq_svc",
+        "__irq_svc from fn_a",
+        "fn_a from vfs_write",
+    )
+    (report,) = parse(
+        line("rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 0-.... } 31 jiffies", "T9")
+        + line("Sending NMI from CPU 1 to CPUs 0:", "T9")
+        + line("NMI backtrace for cpu 0", "C0")
+        + line("CPU: 0 UID: 0 PID: 61 Comm: op Not tainted 7.3.0 #1", "C0")
+        + line(f"PC is at ktime_get+{offset}/0x14c", "C0")
+        + line("LR is at fn_poll+0x98/0x104 [tool]", "C0")
+        + line("pc : [<c019c6e4>]    lr : [<bf002178>]    psr: 60000013", "C0")
+        + line("Call trace: ", "C0")
+        + "".join(line(f" {call}+0x10/0x20", "C0") for call in calls)
+    )
+    assert report.frame == blamed
+
+
 def test_a_report_as_json_is_plain_data() -> None:
     [report] = parse(WARN)
     assert json.loads(json.dumps(report.as_json()))["stack"] == ["fn_b+0x1/0x2"]
