@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, Vacuous
-from harness.judge.dmesg import Report, parse
+from harness.judge.dmesg import ConsoleParser, Report, parse
 from harness.judge.expect import Expectations, Fate
 from harness.judge.kinds import Kind
 from harness.judge.meminfo import parse_meminfo, parse_vmstat
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SAMPLE_MS: Final = 95
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
+QUIET_SECONDS: Final = 0.1
+"""A console that says nothing for so long is not within a report."""
 MODULES: Final = "/modules"
 RESULTS: Final = "/run/results"
 """Lines that are written there go to the sampler, and from it to the results port."""
@@ -224,12 +226,27 @@ class Guest:
         self.expectations.oom = Fate(fate)
 
     def reports(self) -> list[Report]:
-        """What the kernel has reported so far."""
-        return parse(self._machine.console.read_bytes())
+        """What the kernel has reported so far, the last report as far as its end.
+
+        Another CPU may print what a command had the kernel report, and be at it when the command is done.
+        """
+        seen = self._machine.console.read_bytes()
+        while _ends_in_report(seen) and self._machine.is_alive() and not self._deadline.expired:
+            time.sleep(QUIET_SECONDS)
+            before, seen = seen, self._machine.console.read_bytes()
+            if len(seen) == len(before):
+                break
+        return parse(seen)
 
     def console(self) -> str:
         """What the kernel has said so far."""
         return self._machine.console.read_text(encoding="utf-8", errors="replace")
+
+
+def _ends_in_report(console: bytes) -> bool:
+    parser = ConsoleParser()
+    parser.feed(console)
+    return bool(parser.pending())
 
 
 def _refusal(answer: Mapping[str, Any]) -> str | None:
