@@ -328,31 +328,30 @@ static int serve(void)
 	return 0;
 }
 
-/* Whether the server is still there and not a zombie. */
-static int server_lives(void)
+/*
+ * A descriptor that can be read from once the server is dead, or -1 when it is
+ * gone already.
+ *
+ * /proc/PID/stat would tell, too, but holds the memory of the process while it
+ * is read. Who holds it last has to take it down; of a process that was killed
+ * by an oops within a page fault it then waits for the lock that the process
+ * took for the fault, for ever.
+ */
+static int open_server(void)
 {
-	static char stat[256];
-	char path[64];
-	char *state;
+	char pid[16];
 	int fd = open(pid_path, O_RDONLY);
 
 	if (fd < 0)
-		return 0;
-	read_line(fd, stat, sizeof(stat));
+		return -1;
+	read_line(fd, pid, sizeof(pid));
 	close(fd);
-	snprintf(path, sizeof(path), "/proc/%s/stat", stat);
-	fd = open(path, O_RDONLY);
-	if (fd < 0)
-		return 0;
-	read_line(fd, stat, sizeof(stat));
-	close(fd);
-	state = strrchr(stat, ')');
-	return state && state[2] != 'Z' && state[2] != 'X';
+	return syscall(__NR_pidfd_open, atoi(pid), 0);
 }
 
 static int ask(int argc, char **argv)
 {
-	struct pollfd pfd = { .events = POLLIN };
+	struct pollfd fds[2] = { { .events = POLLIN }, { .events = POLLIN } };
 	int in, len;
 
 	len = join(line, sizeof(line) - 1, argc, argv);
@@ -361,17 +360,20 @@ static int ask(int argc, char **argv)
 	line[len++] = '\n';
 
 	in = open(in_path, O_WRONLY | O_NONBLOCK);
-	pfd.fd = open(out_path, O_RDWR);
-	if (in < 0 || pfd.fd < 0)
+	fds[0].fd = open(out_path, O_RDWR);
+	fds[1].fd = open_server();
+	if (in < 0 || fds[0].fd < 0 || fds[1].fd < 0)
 		return answer(ESRCH);
 	if (write(in, line, len) != len)
 		return answer(errno);
 
-	while (poll(&pfd, 1, 100) == 0)
-		if (!server_lives())
-			return answer(ESRCH);
+	/* A task that oopses while it exits wakes nobody (make_task_dead()). */
+	while (poll(fds, 2, 100) == 0)
+		;
+	if (!(fds[0].revents & POLLIN))
+		return answer(ESRCH);
 
-	len = read_line(pfd.fd, reply, sizeof(reply) - 1);
+	len = read_line(fds[0].fd, reply, sizeof(reply) - 1);
 	reply[len++] = '\n';
 	write(1, reply, len);
 	return 0;
