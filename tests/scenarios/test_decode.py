@@ -197,13 +197,18 @@ def _is_assembly(place: str) -> bool:
 
 
 def check_every_frame_is_resolved(crash: Crash) -> None:
-    unknown = [
-        (found.spot.text, found.note)
-        for annotation in crash.decoded.values()
+    unknown = {
+        line: found.note
+        for line, annotation in crash.decoded.items()
         for found in annotation.found
         if not found.places or found.note not in ("", APPROXIMATE, AT_END)
-    ]
-    assert unknown == []
+    }
+    # A question mark is before any word on the stack that could be a return address. With one byte of a
+    # real one overwritten it may lie at the very start of the kernel's text, and that is data (x86_verw_sel).
+    guesses = [line for line in unknown if line.startswith("? ")]
+    assert {line: note for line, note in unknown.items() if line not in guesses} == {}
+    known = [theirs for theirs in by_script(crash, guesses) if places_of(crash, theirs)]
+    assert known == [], "the script knows lines that we do not"
 
 
 def check_warnings_are_found_where_they_are_written(crash: Crash) -> None:
