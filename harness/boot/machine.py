@@ -48,6 +48,7 @@ STDERR: Final = "qemu.log"
 CRASHED: Final = frozenset({"guest-panic", "guest-reset"})
 """QEMU's reasons for an end that a healthy guest does not give: panic=-1 resets, -no-reboot ends."""
 _END_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.005
 _LAST_LINES: Final = 5
 
 
@@ -150,6 +151,16 @@ class Machine:
         """Write down what this machine was, beside its other evidence."""
         known = {"cmdline": " ".join(self.parts.full_cmdline), "seed": self.seed, "argv": self.argv, **facts}
         (self.evidence / "machine.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+    def await_console(self, text: str, deadline: Deadline) -> bool:
+        """Wait until the console shows ``text``; False when the machine ended or time was up before that."""
+        while True:
+            over = not self.is_alive() or deadline.expired
+            if text.encode() in self.console.read_bytes():
+                return True
+            if over:
+                return False
+            time.sleep(_POLL_SECONDS)
 
     def last_words(self, count: int = _LAST_LINES) -> str:
         """The last lines of the console."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SAMPLE_MS: Final = 95
 """Between two samples of the kernel's counters, in the guest's milliseconds."""
+CONSOLE_SECONDS: Final = 5.0
+"""On a fast machine: what the kernel has said is on the console by then."""
 QUIET_SECONDS: Final = 0.1
 """A console that says nothing for so long is not within a report."""
 MODULES: Final = "/modules"
@@ -60,6 +62,7 @@ class Guest:
         self.scenario = scenario
         self.expectations = Expectations()
         self._intervals = 0
+        self._heard = 0
         self.operations: list[Operation] = []
         """What it was told to do so far; times are the host's."""
 
@@ -230,6 +233,7 @@ class Guest:
 
         Another CPU may print what a command had the kernel report, and be at it when the command is done.
         """
+        self._catch_up()
         seen = self._machine.console.read_bytes()
         while _ends_in_report(seen) and self._machine.is_alive() and not self._deadline.expired:
             time.sleep(QUIET_SECONDS)
@@ -240,7 +244,20 @@ class Guest:
 
     def console(self) -> str:
         """What the kernel has said so far."""
+        self._catch_up()
         return self._machine.console.read_text(encoding="utf-8", errors="replace")
+
+    def _catch_up(self) -> None:
+        """Have the console show all that was said so far: a thread of the kernel's writes it, in order."""
+        if not self._machine.is_alive():
+            return  # what it said is there
+        self._heard += 1
+        mark = f"harness: heard {self._heard}"
+        self.run(f"echo '<6>{mark}' > /dev/kmsg")
+        seconds = CONSOLE_SECONDS * self._machine.slowdown
+        deadline = self._deadline.within(seconds, "the console shows what was said")
+        if not self._machine.await_console(mark, deadline):
+            deadline.check()
 
 
 def _ends_in_report(console: bytes) -> bool:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from harness.targets import Target
 
 END_SECONDS: Final = 5.0
-POLL_SECONDS: Final = 0.005
 LEAST_SAMPLES: Final = 2
 """One is taken when the sampling begins and one when it ends."""
 
@@ -123,9 +122,7 @@ class ScenarioRun:
         except HarnessError:
             if error is None:
                 return
-        seen = mark.partition(">")[2].encode()
-        while seen not in machine.console.read_bytes() and machine.is_alive() and not deadline.expired:
-            time.sleep(POLL_SECONDS)
+        machine.await_console(mark.partition(">")[2], deadline)
 
     def _write_operations(self, machine: Machine, guest: Guest) -> None:
         """What the guest was told to do, on the clock of its samples."""

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 MODULE: Final = "rust_fault"
 FAULT_SECONDS: Final = 60.0
 BOOT_SECONDS: Final = 60.0
-CONSOLE_SECONDS: Final = 10.0
-POLL_SECONDS: Final = 0.005
-_PLANTED: Final = "harness: the fault was planted"
 _PRELUDE: Final = (
     f"OP=/sys/kernel/debug/{MODULE}/op; export OP; "
     'lkdtm() { echo "$1" > /sys/kernel/debug/provoke-crash/DIRECT; }; '
@@ -111,21 +108,11 @@ def plant(guest: Guest, fault: Fault) -> None:
     else:
         if '"errno":"' in output.text and sought:
             raise Vacuous(f"{fault.script!r} answered {output.text.strip()[-300:]}")
-        _catch_up(guest)
     if fault.proof not in guest.console():
         raise Vacuous(f"the console does not show {fault.proof!r}")
     check(guest.reports(), sought)
     if lost is not None:
         raise lost  # whether it was to be expected is for the verdict
-
-
-def _catch_up(guest: Guest) -> None:
-    """Wait until the console shows all that was said so far; the kernel writes it in order."""
-    guest.run(f"echo '<6>{_PLANTED}' > /dev/kmsg")
-    deadline = Deadline.after(CONSOLE_SECONDS, "the console shows what was said")
-    while _PLANTED not in guest.console():
-        deadline.check()
-        time.sleep(POLL_SECONDS)
 
 
 def boot(fault: Fault, target: Target, bench: Workbench, root: Path) -> Result:

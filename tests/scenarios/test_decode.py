@@ -26,6 +26,7 @@ from harness.judge.symbols.image import APPROXIMATE, AT_END, Image
 from harness.judge.symbols.text import text_column
 from harness.targets import Target
 
+ALL_SAID = "all is said"
 LKDTM = "/sys/kernel/debug/provoke-crash/DIRECT"
 OPERATIONS = "/sys/kernel/debug/rust_fault/op"
 FAULTS = (
@@ -95,6 +96,8 @@ def crash_one(workbench: Workbench, target: Target, folder: Path) -> str:
         machine.shell.run(UNPACK, deadline=deadline)
         for command in ("modctl load /modules/rust_fault.ko", *FAULTS):
             machine.shell.run(command, deadline=deadline, check=False)
+        machine.shell.run(f"echo '<6>{ALL_SAID}' > /dev/kmsg", deadline=deadline)
+        assert machine.await_console(ALL_SAID, deadline)
         return machine.console.read_text(encoding="utf-8", errors="replace")
 
 
