@@ -182,7 +182,7 @@ class Guest:
     def op(self, module: str, words: str) -> dict[str, Any]:
         """Have a module run one operation, and what it answers, whether it went well or not."""
         quoted = " ".join(shlex.quote(word) for word in words.split())
-        return self.json(f"op /sys/kernel/debug/{shlex.quote(module)}/op {quoted}", seconds=30)
+        return self.json(f"op /sys/kernel/debug/{shlex.quote(module)}/op {quoted}")
 
     def must(self, module: str, words: str) -> dict[str, Any]:
         """Have a module run one operation that has to go well."""

@@ -41,7 +41,7 @@ class Pages:
             f" && exec pages serve {name})"
         )
 
-    def ask(self, words: str, *, seconds: float = 30.0) -> dict[str, Any]:
+    def ask(self, words: str, *, seconds: float = 10.0) -> dict[str, Any]:
         """Have the process do ``words`` and answer. Raises :class:`GuestLost` when it is gone."""
         answer = self._guest.json(f"pages ask {self.name} {words}", seconds=seconds)
         if not answer["ok"]:
@@ -96,7 +96,7 @@ class Pages:
 
         ``spare`` of them are given back at once: room for who wants to know what the pressure did.
         """
-        return int(self.ask(f"hold {pages} {spare}", seconds=60)["held"])
+        return int(self.ask(f"hold {pages} {spare}", seconds=30)["held"])
 
     def release(self) -> None:
         """Give back what is held."""
