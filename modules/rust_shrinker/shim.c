@@ -3,6 +3,8 @@
 #include <linux/irqflags.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
 #include <linux/preempt.h>
 #include <linux/swap.h>
 #include <linux/vmstat.h>
@@ -26,9 +28,11 @@ static void put_away(struct list_head *taken, struct page *page, int order)
 	list_add(&page->lru, taken);
 }
 
-static void give_back(struct list_head *taken)
+/* Returns how many pages it were. */
+static size_t give_back(struct list_head *taken)
 {
 	struct page *page, *next;
+	size_t gave = 0;
 	int order;
 
 	list_for_each_entry_safe(page, next, taken, lru) {
@@ -36,7 +40,10 @@ static void give_back(struct list_head *taken)
 		set_page_private(page, 0);
 		list_del(&page->lru);
 		__free_pages(page, order);
+		gave += 1UL << order;
 	}
+
+	return gave;
 }
 
 /*
@@ -80,22 +87,42 @@ static unsigned long direct_reclaims(void)
 	return sum;
 }
 
+#define RELIEF_PAGES	1024
+
+/* What others get before somebody is killed for memory, or the kernel panics for want of a victim. */
+struct relief {
+	struct notifier_block oom;
+	struct list_head pages;
+};
+
+static int relieve(struct notifier_block *oom, unsigned long unused, void *freed)
+{
+	*(unsigned long *)freed += give_back(&container_of(oom, struct relief, oom)->pages);
+
+	return NOTIFY_OK;
+}
+
 /*
  * Has the current task go into direct reclaim, and nobody else if it can be
  * helped: takes all that can be had without reclaim (*@took is how many pages),
  * and then asks for one page more with it. Where somebody has freed one in
  * between it takes that as well, and asks again. Does not try twice to reclaim,
- * so that nobody is killed for it. Returns whether reclaim found a page. Gives
- * all of them back.
+ * so that nobody is killed for it, and keeps some pages for others that cannot
+ * wait, such as kthreadd with a new worker to start. Returns whether reclaim
+ * found a page. Gives all of them back.
  */
 bool shrinker_press(size_t *took)
 {
 	const gfp_t reclaim = GFP_KERNEL & ~__GFP_KSWAPD_RECLAIM;
+	struct relief relief = { .oom.notifier_call = relieve };
 	unsigned long before;
 	struct page *page;
 	LIST_HEAD(taken);
 	bool found;
 
+	INIT_LIST_HEAD(&relief.pages);
+	take(&relief.pages, GFP_KERNEL, RELIEF_PAGES);
+	register_oom_notifier(&relief.oom);
 	*took = take(&taken, GFP_KERNEL, SIZE_MAX);
 
 	before = direct_reclaims();
@@ -109,6 +136,8 @@ bool shrinker_press(size_t *took)
 		++*took;
 	}
 	give_back(&taken);
+	unregister_oom_notifier(&relief.oom);
+	give_back(&relief.pages);
 
 	return found;
 }
